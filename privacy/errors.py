@@ -1,0 +1,65 @@
+"""Errors a caller can act on. Every message says what is wrong and what to do."""
+
+
+class BackrowError(Exception):
+    """Base of every error that backrow raises on purpose; the command line prints it and exits 1."""
+
+
+class NonFiniteUpdateError(BackrowError):
+    """An update holds NaN or infinity and was not sent."""
+
+
+class UnsafePlanError(BackrowError):
+    """A round plan could wrap around, under-noise or contradict itself and is refused."""
+
+
+class AccountantDisagreementError(BackrowError):
+    """Two independent accountants do not agree on epsilon; nothing is run."""
+
+
+class BudgetExhaustedError(BackrowError):
+    """The next release would exceed the committed budget."""
+
+
+class MalformedMessageError(BackrowError):
+    """Bytes from the wire are not a message of this version; nothing of them is used."""
+
+
+class SignatureError(BackrowError):
+    """A signature is missing, damaged or made with another key."""
+
+
+class BundleError(BackrowError):
+    """A model bundle is incomplete, damaged or not signed by the pinned coordinator."""
+
+
+class VaultError(BackrowError):
+    """The encrypted history cannot be used."""
+
+
+class WrongKeyError(VaultError):
+    """The vault was written with another key."""
+
+
+class DamagedVaultError(VaultError):
+    """The vault's file is not what was written."""
+
+
+class RefusedCallError(BackrowError):
+    """A device's own policy refuses what the coordinator asks."""
+
+
+class CohortError(BackrowError):
+    """A cohort is too small, names a device twice or names one that is not eligible."""
+
+
+class JournalError(BackrowError):
+    """The round journal is damaged or contradicts what is asked of it."""
+
+
+class DataError(BackrowError):
+    """A data set cannot be found or read, or does not hold what it must."""
+
+
+class ScenarioError(BackrowError):
+    """A scenario file or a command-line setting is not understood."""

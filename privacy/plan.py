@@ -1,0 +1,147 @@
+"""The frozen plan of a round: sampler, noise scale and accounting event all come from it.
+
+Because the three are derived from the same object they cannot disagree. Read by the device (what
+am I asked, how is it protected), the coordinator (what noise do I add) and the auditor.
+"""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy, PrivacyEvent
+from backrow.privacy.errors import UnsafePlanError
+from backrow.privacy.mechanisms import IntegerGaussian
+from backrow.privacy.quantise import Rounding, integer_sensitivity
+from backrow.privacy.queries import QuerySchema
+from backrow.privacy.units import Adjacency, PrivacyUnit
+
+INT64_LIMIT = 2**62
+"""Sums stay below this, so that a 64-bit sum cannot wrap."""
+
+
+class Noise(StrEnum):
+    """Where the noise of a round is added."""
+
+    ONCE = "once"
+    """By the coordinator, once, as integers."""
+    BLOCK = "block"
+    """By Opacus, in floating point, a share per block of devices. Simulation only."""
+
+
+class Aggregation(StrEnum):
+    """Who sees single contributions: `trusted` the edge that adds them, `secure` nobody."""
+
+    TRUSTED = "trusted"
+    SECURE = "secure"
+
+
+@dataclass(frozen=True, slots=True)
+class RoundPlan:
+    """What one round asks, of how many, and what noise its release carries.
+
+    Attributes:
+        run_id: the run this round belongs to.
+        round: number of the round, counted from 1.
+        query: shape and bound of one device's answer.
+        noise_multiplier: noise standard deviation / sensitivity; 0 claims no privacy.
+        scale: integers per unit of the answer; a power of two.
+        rounding: how answers become integers; decides the sensitivity after rounding.
+        noise: where the noise is added.
+        aggregation: who sees single contributions.
+        population: N, the public number of enrolled devices; every denominator is this one.
+        minimum: the smallest cohort whose sum is released.
+        simulated: noise comes from a seed or from floating point: never a production claim.
+    """
+
+    run_id: str
+    round: int
+    query: QuerySchema
+    noise_multiplier: float
+    scale: float
+    rounding: Rounding
+    noise: Noise
+    aggregation: Aggregation
+    population: int
+    minimum: int
+    simulated: bool
+
+    def __post_init__(self) -> None:
+        if self.round < 1:
+            raise UnsafePlanError(f"rounds are counted from 1, got {self.round}")
+        if not 0 <= self.noise_multiplier < math.inf:
+            raise UnsafePlanError(f"noise_multiplier must be finite and >= 0, got {self.noise_multiplier}")
+        if not 1 <= self.minimum <= self.population:
+            raise UnsafePlanError(
+                f"minimum cohort {self.minimum} must be between 1 and the population {self.population}"
+            )
+        if not (self.scale > 0 and math.frexp(self.scale)[0] == 0.5):
+            raise UnsafePlanError(f"scale must be a power of two, got {self.scale}")
+        if self.noise is Noise.BLOCK and not self.simulated:
+            raise UnsafePlanError("floating-point noise (Opacus) carries no production claim: mark the plan simulated")
+        largest = self.population * (self.scale * self.query.clip_norm + 1) + 40 * self.integer_noise_scale
+        if largest >= INT64_LIMIT:
+            raise UnsafePlanError(
+                f"the sum of {self.population} answers could reach {largest:.3g} and wrap around: lower the scale"
+            )
+
+    @property
+    def integer_sensitivity(self) -> float:
+        """Largest L2 change of the integer sum when one device's answer becomes zero."""
+        return integer_sensitivity(self.query.clip_norm, self.query.dimension, self.scale, self.rounding)
+
+    @property
+    def integer_noise_scale(self) -> float:
+        """Standard deviation of the integer noise on the sum."""
+        return self.noise_multiplier * self.integer_sensitivity
+
+    @property
+    def noise_scale(self) -> float:
+        """Standard deviation of the noise on the released sum, in the answer's own unit."""
+        match self.noise:
+            case Noise.ONCE:
+                return self.integer_noise_scale / self.scale
+            case Noise.BLOCK:
+                return self.noise_multiplier * self.query.clip_norm
+
+    def sampler(self) -> IntegerGaussian:
+        """The integer noise of this round (for `Noise.ONCE`)."""
+        return IntegerGaussian(self.integer_noise_scale)
+
+    def event(self) -> PrivacyEvent:
+        """What the accountant is told: a Gaussian release with this plan's multiplier."""
+        if self.noise_multiplier == 0:
+            return NoPrivacy()
+        return GaussianRelease(self.noise_multiplier, dimension=self.query.dimension)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Everything a run may release, committed before its first round.
+
+    Attributes:
+        rounds: the plans, in order, numbered from 1.
+        epsilon: the budget; None claims no privacy.
+        delta: failure probability of the claim, in (0, 1).
+    """
+
+    run_id: str
+    rounds: tuple[RoundPlan, ...]
+    epsilon: float | None
+    delta: float
+    unit: PrivacyUnit = PrivacyUnit.DEVICE
+    adjacency: Adjacency = Adjacency.ZERO_OUT
+
+    def __post_init__(self) -> None:
+        if not 0 < self.delta < 1:
+            raise ValueError(f"delta must be between 0 and 1 (exclusive), got {self.delta}")
+        if self.epsilon is not None and not 0 < self.epsilon < math.inf:
+            raise ValueError(f"epsilon must be a positive number, got {self.epsilon}")
+        if [plan.round for plan in self.rounds] != list(range(1, len(self.rounds) + 1)):
+            raise UnsafePlanError("the rounds of a schedule are numbered 1, 2, 3, ... in order")
+        if any(plan.run_id != self.run_id for plan in self.rounds):
+            raise UnsafePlanError("every round of a schedule belongs to its run")
+
+    @property
+    def simulated(self) -> bool:
+        """True if any round's noise is seeded or floating point."""
+        return any(plan.simulated for plan in self.rounds)

@@ -1,0 +1,40 @@
+"""What an epsilon means: privacy unit, adjacency and the claim they belong to."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PrivacyUnit(StrEnum):
+    """Whose data two neighbouring populations differ in."""
+
+    DEVICE = "device"
+    EVENT = "event"
+
+
+class Adjacency(StrEnum):
+    """How two neighbouring populations differ."""
+
+    ZERO_OUT = "zero-out"
+    """The device takes part in both; in one its contribution is the zero vector."""
+    ADD_OR_REMOVE = "add-or-remove"
+
+
+@dataclass(frozen=True, slots=True)
+class PrivacyClaim:
+    """An epsilon with everything that must be said beside it. Epsilon None: no privacy is claimed."""
+
+    epsilon: float | None
+    delta: float
+    unit: PrivacyUnit
+    adjacency: Adjacency
+    releases: int
+    simulated: bool
+
+    def __str__(self) -> str:
+        if self.epsilon is None:
+            return f"no privacy claimed ({self.releases} releases)"
+        stamp = ", simulated" if self.simulated else ""
+        return (
+            f"epsilon {self.epsilon:.3g} (delta {self.delta:g}, unit {self.unit}, "
+            f"adjacency {self.adjacency}, {self.releases} releases{stamp})"
+        )
