@@ -1,0 +1,68 @@
+"""From a call and raw histories to integers: clip, scale, round. Runs on the device or the edge it trusts."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from backrow.client.history import HistoryBlock, RawHistory
+from backrow.client.training.base import NoisedBlock, TrainingCall
+from backrow.client.training.registry import trainer_for
+from backrow.privacy.clipping import ClippedBlock
+from backrow.privacy.errors import RefusedCallError
+from backrow.privacy.plan import Noise
+from backrow.privacy.quantise import QuantisedUpdate, Rounding, quantise, quantise_block, round_sum
+from backrow.privacy.randomness import RandomSource
+from backrow.privacy.wire import IntArray, RoundCall
+
+BLOCK = 64
+"""Devices per block. Blocks are fixed by enrolment slot, so results do not depend on who hosts them."""
+
+
+def answer_device(call: RoundCall, history: RawHistory, random: RandomSource) -> QuantisedUpdate:
+    """One device's answer, clipped and quantised; its norm is at most the plan's integer sensitivity.
+
+    Raises:
+        RefusedCallError: the plan sums blocks in the clear, which only a simulation may.
+    """
+    if call.plan.rounding is Rounding.BLOCK_NEAREST or call.plan.noise is Noise.BLOCK:
+        raise RefusedCallError("this plan adds answers before rounding them: a device outside a simulation refuses it")
+    answer = _train(call, [history], random)
+    assert not isinstance(answer, NoisedBlock)
+    return quantise(answer.device(0), call.plan.scale, call.plan.rounding, random)
+
+
+def answer_block(
+    call: RoundCall, block: HistoryBlock, random: RandomSource, device_random: Callable[[int], RandomSource]
+) -> IntArray:
+    """Integer sum of the answers of up to 64 hosted devices, shape (titles, columns).
+
+    Args:
+        call: the round's question.
+        block: their raw histories.
+        random: the block's randomness (training).
+        device_random: position in the block to that device's randomness (rounding).
+    """
+    plan = call.plan
+    answer = _train(call, block, random)
+    if isinstance(answer, NoisedBlock):
+        return round_sum(answer.values, plan.scale)
+    if plan.rounding is Rounding.BLOCK_NEAREST:
+        return quantise_block(answer, plan.scale).values
+    total = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
+    for position in range(len(block)):
+        total += quantise(answer.device(position), plan.scale, plan.rounding, device_random(position)).values
+    return total
+
+
+def split_blocks(slots: Sequence[int]) -> list[tuple[int, list[int]]]:
+    """Group ascending enrolment slots into fixed blocks: (block number, positions in `slots`)."""
+    blocks: dict[int, list[int]] = {}
+    for position, slot in enumerate(slots):
+        blocks.setdefault(slot // BLOCK, []).append(position)
+    return sorted(blocks.items())
+
+
+def _train(call: RoundCall, block: HistoryBlock, random: RandomSource) -> ClippedBlock | NoisedBlock:
+    trainer = trainer_for(call.plan.query.query, call.trainer)
+    return trainer.answer(TrainingCall(call.plan, call.tensors, call.settings), block, random)
+
