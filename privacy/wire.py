@@ -26,6 +26,9 @@ IntArray = NDArray[np.int64]
 
 MAGIC = b"BKRW"
 VERSION = 1
+ENROL_ACTION, ANSWER_ACTION = "query.enrol", "query.answer"
+RECORD, FIELD = "backrow", "wire"
+"""Where a message travels inside Flower: message types, record and field."""
 _PREFIX = struct.Struct("<4sHBI")
 _DTYPES = {"f8": np.dtype("<f8"), "i8": np.dtype("<i8"), "i4": np.dtype("<i4")}
 

@@ -1,0 +1,46 @@
+"""The Flower ClientApp: one node, one edge, one or more devices."""
+
+from collections.abc import Callable
+
+from flwr.app import ConfigRecord, Context, Message, RecordDict
+from flwr.clientapp import ClientApp
+
+from backrow.client.edge import Edge
+from backrow.privacy import wire
+from backrow.privacy.errors import MalformedMessageError
+
+
+def make_client_app(open_edge: Callable[[int, int], Edge]) -> ClientApp:
+    """A ClientApp for every node of a run.
+
+    Args:
+        open_edge: (partition, partitions) to the node's edge. Called for each message, in whatever
+            process Flower picks: it should cache, and must be picklable for Ray.
+    """
+    app = ClientApp()
+
+    @app.query(wire.ENROL_ACTION.partition(".")[2])
+    def enrol(message: Message, context: Context) -> Message:
+        return _reply(message, _edge(context).enrol(_bytes(message)))
+
+    @app.query(wire.ANSWER_ACTION.partition(".")[2])
+    def answer(message: Message, context: Context) -> Message:
+        return _reply(message, _edge(context).answer(_bytes(message)))
+
+    def _edge(context: Context) -> Edge:
+        config = context.node_config
+        return open_edge(int(config["partition-id"]), int(config["num-partitions"]))
+
+    return app
+
+
+def _bytes(message: Message) -> bytes:
+    record = message.content.get(wire.RECORD)
+    data = record.get(wire.FIELD) if isinstance(record, ConfigRecord) else None
+    if not isinstance(data, bytes):
+        raise MalformedMessageError("the Flower message carries no backrow message")
+    return data
+
+
+def _reply(message: Message, data: bytes) -> Message:
+    return Message(RecordDict({wire.RECORD: ConfigRecord({wire.FIELD: data})}), reply_to=message)

@@ -1,0 +1,55 @@
+"""Who is invited: only devices that an edge reported as granting. Pure."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from backrow.privacy.errors import CohortError
+from backrow.privacy.wire import EnrolReply
+
+
+@dataclass(frozen=True, slots=True)
+class Cohort:
+    """The devices of one round, by the node that hosts them. Built by `invite` only."""
+
+    nodes: Mapping[int, tuple[str, ...]]
+
+    @property
+    def size(self) -> int:
+        """Devices invited in all."""
+        return sum(len(devices) for devices in self.nodes.values())
+
+    def digest(self) -> str:
+        """SHA-256 over the sorted pseudonyms, hex."""
+        listed = sorted(device for devices in self.nodes.values() for device in devices)
+        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+
+
+def invite(replies: Mapping[int, EnrolReply], minimum: int, population: int) -> Cohort:
+    """Everybody who grants. No sampling: every eligible device may take part once per round.
+
+    Args:
+        replies: by Flower node id.
+        minimum: the smallest cohort that may be summed.
+        population: N, the public number of enrolled devices.
+
+    Raises:
+        CohortError: a device is named twice, there are too few, or more than ever enrolled.
+    """
+    seen: set[str] = set()
+    for reply in replies.values():
+        for device in reply.devices:
+            if device in seen:
+                raise CohortError(
+                    f"device {device!r} is named twice in one cohort: its data would count twice against one "
+                    "sensitivity; remove the duplicate enrolment"
+                )
+            seen.add(device)
+    if len(seen) < minimum:
+        raise CohortError(
+            f"{len(seen)} devices grant contributions, the smallest cohort allowed is {minimum}: "
+            "wait for more, or commit a schedule with a smaller minimum and its larger noise"
+        )
+    if len(seen) > population:
+        raise CohortError(f"{len(seen)} devices answer but only {population} are enrolled: commit a new schedule")
+    return Cohort({node: tuple(sorted(reply.devices)) for node, reply in replies.items() if reply.devices})

@@ -1,0 +1,74 @@
+"""The protocol of a program: schemas committed beforehand, questions that may depend on releases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backrow.privacy.queries import QuerySchema
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the devices are sent besides the plan: public tensors and numbers."""
+
+    trainer: str = ""
+    tensors: Mapping[str, FloatArray] = field(default_factory=dict)
+    settings: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One noisy sum, as released.
+
+    Attributes:
+        values: shape (titles, columns), in the answer's own unit.
+        noise_scale: standard deviation of the noise on each entry (0: none).
+        noise_multiplier: noise_scale / sensitivity.
+    """
+
+    values: FloatArray
+    noise_scale: float
+    noise_multiplier: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTensors:
+    """The public model: what the bundle holds.
+
+    Attributes:
+        item_factors: shape (titles, factors).
+        popularity: shape (titles,), noisy counts, floored.
+        recent: shape (titles,), noisy counts of the recent window, or None if it was not asked.
+        alpha0, ridge: of the local solve.
+    """
+
+    item_factors: FloatArray
+    popularity: FloatArray
+    recent: FloatArray | None
+    alpha0: float
+    ridge: float
+
+
+class FactorProgram(Protocol):
+    """The rounds that come after the counts. Immutable: `absorb` returns the next state."""
+
+    def schema(self) -> QuerySchema:
+        """Shape and bound of every round's answer; public before the first round."""
+        ...
+
+    def ask(self) -> Question:
+        """What the next round sends to devices."""
+        ...
+
+    def absorb(self, answer: Answer | None) -> "FactorProgram":
+        """The state after a round; None if the round was void."""
+        ...
+
+    def item_factors(self) -> FloatArray:
+        """The factors after the rounds so far, shape (titles, factors)."""
+        ...

@@ -1,0 +1,95 @@
+"""The whole program of a run: counts, then the trainer's rounds, then the public model."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backrow.privacy.queries import Query, QuerySchema
+from backrow.server.programs.base import Answer, FactorProgram, FloatArray, ModelTensors, Question
+from backrow.server.programs.gradient import GradientProgram
+from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors
+from backrow.server.programs.subspace import SubspaceProgram
+from backrow.server.settings import RunSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ModelProgram:
+    """Immutable state of a run's post-processing.
+
+    Attributes:
+        settings: the public numbers.
+        metadata: shape (titles, rank), from the public catalogue.
+        counts: the popularity release, once it is there.
+        recent: the recent-counts release, once it is there.
+        factors: the trainer's program, once the counts are there; None for `prior`.
+    """
+
+    settings: RunSettings
+    metadata: FloatArray
+    counts: Answer | None = None
+    recent: Answer | None = None
+    factors: FactorProgram | None = None
+
+    @classmethod
+    def start(cls, settings: RunSettings, features: FloatArray) -> "ModelProgram":
+        """Args: features: public metadata, shape (titles, features), not centred."""
+        if len(features) != settings.titles:
+            raise ValueError(f"{len(features)} rows of features for {settings.titles} titles")
+        return cls(settings, metadata_factors(features))
+
+    def training_schema(self) -> QuerySchema | None:
+        """Schema of every training round; it depends on public metadata only."""
+        blank = replace(self, counts=Answer(np.ones((self.settings.titles, 1)), 0.0, 0.0))
+        program = blank._factor_program()
+        return None if program is None else program.schema()
+
+    def ask(self, query: Query) -> Question:
+        """What the devices are sent in the next round."""
+        if query in (Query.POPULARITY, Query.RECENT):
+            return Question()
+        assert self.factors is not None, "training rounds follow the counts"
+        return self.factors.ask()
+
+    def absorb(self, query: Query, answer: Answer | None) -> "ModelProgram":
+        """The state after a round; `answer` None: the round was void.
+
+        Without a popularity release every title counts the same.
+        """
+        if query is Query.POPULARITY:
+            counts = answer or Answer(np.ones((self.settings.titles, 1)), 0.0, 0.0)
+            counted = replace(self, counts=counts)
+            return replace(counted, factors=counted._factor_program())
+        if query is Query.RECENT:
+            return replace(self, recent=answer)
+        assert self.factors is not None, "training rounds follow the counts"
+        return replace(self, factors=self.factors.absorb(answer))
+
+    def model(self) -> ModelTensors:
+        """The public model after the rounds so far."""
+        assert self.counts is not None, "there is no model before the popularity round"
+        return ModelTensors(
+            item_factors=self._prior() if self.factors is None else self.factors.item_factors(),
+            popularity=floored(self.counts.values[:, 0]),
+            recent=None if self.recent is None else np.maximum(self.recent.values[:, 0], 0.0),
+            alpha0=self.settings.alpha0,
+            ridge=self.settings.ridge,
+        )
+
+    def _prior(self) -> FloatArray:
+        assert self.counts is not None
+        return starting_factors(self.metadata, floored(self.counts.values[:, 0]))
+
+    def _factor_program(self) -> FactorProgram | None:
+        assert self.counts is not None
+        settings = self.settings
+        match settings.trainer:
+            case "prior":
+                return None
+            case "subspace":
+                return SubspaceProgram.start(self._prior(), popular_direction(self.counts))
+            case "gradient" | "opacus" | "opacus-event":
+                numbers = {"alpha0": settings.alpha0, "ridge": settings.ridge, **dict(settings.event)}
+                return GradientProgram.start(
+                    self._prior(), settings.population, settings.learning_rate, settings.trainer, numbers
+                )
+        raise ValueError(f"unknown trainer {settings.trainer!r}: use prior, subspace, gradient, opacus or opacus-event")

@@ -1,0 +1,66 @@
+"""Writes signed model bundles: the same bytes for everybody. Runs on the coordinator."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL, canonical, sign_manifest
+from backrow.privacy.signing import SigningKey
+from backrow.privacy.units import PrivacyClaim
+from backrow.server.programs.base import ModelTensors
+from backrow.server.round import Release
+
+
+def write_bundle(
+    folder: Path,
+    model: ModelTensors,
+    catalogue: Sequence[dict[str, Any]],
+    releases: Sequence[Release],
+    claim: PrivacyClaim,
+    key: SigningKey,
+) -> None:
+    """Write and sign a bundle.
+
+    Args:
+        folder: created; must not exist.
+        catalogue: one mapping per title in row order: id, name, genres, year.
+        releases: everything the model was made from; their receipts go into the manifest.
+        claim: what the releases cost in all.
+
+    Raises:
+        ValueError: there is no release: a model without a receipt is not published.
+    """
+    if not releases:
+        raise ValueError("a model made from no release has no receipt and cannot be published")
+    tensors = {"item_factors": model.item_factors, "popularity": model.popularity}
+    if model.recent is not None:
+        tensors["recent"] = model.recent
+    files = {
+        MODEL: save({name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}),
+        CATALOGUE: canonical(list(catalogue)),
+    }
+    manifest = {
+        "run": releases[-1].plan.run_id,
+        "release": releases[-1].plan.round,
+        "receipts": [{"round": r.receipt.round, "line": r.receipt.line, "sha256": r.receipt.digest} for r in releases],
+        "settings": {"alpha0": model.alpha0, "ridge": model.ridge},
+        "claim": {
+            "epsilon": claim.epsilon,
+            "delta": claim.delta,
+            "unit": claim.unit.value,
+            "adjacency": claim.adjacency.value,
+            "releases": claim.releases,
+            "simulated": claim.simulated,
+        },
+    }
+    folder.mkdir(parents=True)
+    for name, data in files.items():
+        (folder / name).write_bytes(data)
+    # The manifest comes last and in one step: a bundle cut off while being written has none.
+    draft = folder / f".{MANIFEST}"
+    draft.write_bytes(sign_manifest(manifest, files, key))
+    os.replace(draft, folder / MANIFEST)

@@ -1,0 +1,135 @@
+"""The round as a pure state machine: open -> (add ...) -> closed sum, noisy -> release or void.
+
+No clock, no network, no randomness of its own. A sum leaves this module only with its noise inside, and
+becomes a release only against the journal's receipt.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from backrow.privacy.errors import MalformedMessageError
+from backrow.privacy.plan import Noise, RoundPlan
+from backrow.privacy.randomness import RandomSource
+from backrow.privacy.wire import BlindSum, FloatArray, IntArray
+from backrow.server.cohort import Cohort
+from backrow.server.journal import Receipt, Reservation
+
+
+@dataclass(frozen=True, slots=True)
+class Void:
+    """A round without a release. Its reserved budget stays spent."""
+
+    plan: RoundPlan
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What leaves the coordinator: a noisy sum and the receipt that accounts for it.
+
+    Attributes:
+        values: shape (titles, columns), in the answer's own unit.
+    """
+
+    plan: RoundPlan
+    values: FloatArray
+    participants: int
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class RoundSum:
+    """A sum that already carries its noise, waiting for its receipt."""
+
+    plan: RoundPlan
+    noisy: IntArray
+    participants: int
+
+    def digest(self) -> str:
+        """SHA-256 of what will be released, hex."""
+        return hashlib.sha256(np.ascontiguousarray(self.noisy, dtype="<i8").tobytes()).hexdigest()
+
+    def release(self, receipt: Receipt) -> Release:
+        """Turn into a release.
+
+        Raises:
+            ValueError: the receipt is of another round or of other values.
+        """
+        if (receipt.round, receipt.digest) != (self.plan.round, self.digest()):
+            raise ValueError("a release needs the journal's receipt for exactly these values")
+        return Release(self.plan, self.noisy / self.plan.scale, self.participants, receipt)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRound:
+    """A reserved round that collects the sums of edges.
+
+    Attributes:
+        reservation: proof that the budget was set aside before the first message.
+        answered: nodes whose sum is in `_total`.
+    """
+
+    plan: RoundPlan
+    cohort: Cohort
+    reservation: Reservation
+    answered: frozenset[int]
+    participants: int
+    _total: IntArray
+
+    @classmethod
+    def open(cls, plan: RoundPlan, cohort: Cohort, reservation: Reservation) -> "OpenRound":
+        """Start collecting.
+
+        Raises:
+            ValueError: the reservation is of another round.
+        """
+        if reservation.round != plan.round:
+            raise ValueError(f"round {plan.round} was opened with the reservation of round {reservation.round}")
+        empty = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
+        return cls(plan, cohort, reservation, frozenset(), 0, empty)
+
+    def add(self, node: int, message: BlindSum) -> "OpenRound":
+        """The round with one edge's sum added.
+
+        Raises:
+            MalformedMessageError: of another round, query or shape; from a node that was not invited or
+                has answered; for more devices than it hosts; or larger than its devices can make it.
+        """
+        query = self.plan.query
+        if (message.run_id, message.round, message.query) != (self.plan.run_id, self.plan.round, query.query):
+            raise MalformedMessageError(f"node {node} answered another question: its sum is ignored")
+        if message.values.shape != self._total.shape:
+            raise MalformedMessageError(f"node {node} sent shape {message.values.shape}, not {self._total.shape}")
+        invited = len(self.cohort.nodes.get(node, ()))
+        if node in self.answered or not 0 <= message.participants <= invited:
+            raise MalformedMessageError(f"node {node} answered twice or for devices it was not asked for")
+        if self.plan.noise is Noise.ONCE:
+            bound = message.participants * (self.plan.scale * query.clip_norm + 1)
+            if message.values.size and int(np.abs(message.values).max()) > bound:
+                raise MalformedMessageError(f"node {node} sent a sum larger than its devices' clip norms allow")
+        return replace(
+            self,
+            answered=self.answered | {node},
+            participants=self.participants + message.participants,
+            _total=self._total + message.values,
+        )
+
+    def close(self, random: RandomSource) -> RoundSum | Void:
+        """Noise the sum, or void the round if too few took part.
+
+        Args:
+            random: the source of the noise; a seeded one only for a plan stamped `simulated`.
+
+        Raises:
+            ValueError: seeded noise for a plan that claims production.
+        """
+        if random.simulated and not self.plan.simulated:
+            raise ValueError("seeded noise cannot carry a production claim: stamp the plan `simulated`")
+        if self.participants < self.plan.minimum:
+            return Void(self.plan, f"{self.participants} devices took part, the minimum is {self.plan.minimum}")
+        noisy = self._total
+        if self.plan.noise is Noise.ONCE:
+            noisy = noisy + self.plan.sampler().sample(random, noisy.size).reshape(noisy.shape)
+        return RoundSum(self.plan, noisy, self.participants)

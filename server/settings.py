@@ -1,0 +1,105 @@
+"""What a run is: public numbers, fixed before its first round, and the schedule they commit to."""
+
+import math
+from dataclasses import dataclass, replace
+
+from backrow.privacy.accounting.calibration import noise_multipliers
+from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
+from backrow.privacy.quantise import Rounding
+from backrow.privacy.queries import Query, QuerySchema
+
+ROUNDED_CLIP_NORM = 2**24
+"""Clip norm in integers (at least): rounding then adds less than .01 % to the sensitivity."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """The public numbers of a run. Whoever knows them knows the schedule and its cost.
+
+    Attributes:
+        trainer: `subspace`, `gradient`, `opacus`, `opacus-event`, or `prior` (counts only).
+        epsilon: budget of everything released; None claims no privacy.
+        delta: failure probability, in (0, 1).
+        titles: size of the public catalogue.
+        population: N, enrolled devices; every denominator.
+        minimum: smallest cohort that is summed.
+        rounds: training rounds after the counts.
+        learning_rate: of the gradient program.
+        popularity_share, recent_share: of the budget (mu squared); recent 0 asks no recent counts.
+        alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
+        simulated: noise is seeded or floating point.
+        hosted: devices are hosted by a simulated edge, which may round sums of blocks.
+        event: settings of the event-level trainer, passed on to devices.
+    """
+
+    run_id: str
+    trainer: str
+    epsilon: float | None
+    delta: float
+    titles: int
+    population: int
+    minimum: int
+    rounds: int
+    learning_rate: float
+    popularity_share: float = 0.1
+    recent_share: float = 0.02
+    alpha0: float = 0.4
+    ridge: float = 0.1
+    aggregation: Aggregation = Aggregation.TRUSTED
+    simulated: bool = True
+    hosted: bool = True
+    event: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def noise(self) -> Noise:
+        """Opacus adds its noise per block; everything else once, as integers."""
+        return Noise.BLOCK if self.trainer == "opacus" and self.epsilon is not None else Noise.ONCE
+
+
+def shares_of(settings: RunSettings) -> tuple[float, ...]:
+    """Share of the budget (mu squared) of every round, in order; they sum to 1."""
+    counts = [settings.popularity_share] + ([settings.recent_share] if settings.recent_share > 0 else [])
+    if settings.rounds == 0:
+        return tuple(share / math.fsum(counts) for share in counts)
+    rest = 1 - math.fsum(counts)
+    if rest <= 0:
+        raise ValueError("popularity_share and recent_share must leave some budget for training: lower them")
+    return (*counts, *[rest / settings.rounds] * settings.rounds)
+
+
+def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Schedule:
+    """The committed schedule: counts first, then the training rounds.
+
+    Args:
+        settings: the public numbers.
+        training: schema of every training round; None if `settings.rounds` is 0.
+
+    Raises:
+        ValueError: a setting is out of range.
+        UnsafePlanError: a plan could wrap around.
+    """
+    shares = shares_of(settings)
+    counts = QuerySchema(Query.POPULARITY, settings.titles, 1, clip_norm=1.0)
+    schemas = [counts] + ([replace(counts, query=Query.RECENT)] if settings.recent_share > 0 else [])
+    schemas += [training] * settings.rounds if training is not None else []
+    if settings.epsilon is None:
+        multipliers: tuple[float, ...] = (0.0,) * len(schemas)
+    else:
+        multipliers = noise_multipliers(settings.epsilon, settings.delta, shares)
+    plans = tuple(
+        RoundPlan(
+            run_id=settings.run_id,
+            round=number,
+            query=schema,
+            noise_multiplier=multiplier,
+            scale=2.0 ** math.ceil(math.log2(ROUNDED_CLIP_NORM / schema.clip_norm)),
+            rounding=Rounding.BLOCK_NEAREST if settings.hosted else Rounding.DEVICE_STOCHASTIC,
+            noise=settings.noise if schema.query is Query.GRADIENT else Noise.ONCE,
+            aggregation=settings.aggregation,
+            population=settings.population,
+            minimum=settings.minimum,
+            simulated=settings.simulated,
+        )
+        for number, (schema, multiplier) in enumerate(zip(schemas, multipliers, strict=True), start=1)
+    )
+    return Schedule(settings.run_id, plans, settings.epsilon, settings.delta)

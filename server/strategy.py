@@ -1,0 +1,181 @@
+"""The coordinator's rounds over a Flower grid: enrol, reserve, ask, add, noise, record, release."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+from flwr.app import ConfigRecord, Message, RecordDict
+from flwr.serverapp import Grid
+
+from backrow.privacy import wire
+from backrow.privacy.errors import BudgetExhaustedError, CohortError, MalformedMessageError
+from backrow.privacy.plan import RoundPlan, Schedule
+from backrow.privacy.randomness import RandomSource
+from backrow.privacy.signing import SigningKey
+from backrow.server.cohort import Cohort, invite
+from backrow.server.journal import Journal
+from backrow.server.programs.base import Answer
+from backrow.server.programs.model import ModelProgram
+from backrow.server.round import OpenRound, Release, Void
+
+NODE_TIMEOUT = 3600.0
+"""Seconds to wait for a node's answer; Flower reports dead nodes earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoundReport:
+    """What can be said of one round, for progress and the metrics table.
+
+    Attributes:
+        outcome: "released" or why not.
+        spent: epsilon of everything reserved so far; None where no privacy is claimed.
+        bytes_up: bytes one device uploads in this round.
+    """
+
+    plan: RoundPlan
+    outcome: str
+    invited: int
+    participants: int
+    spent: float | None
+    bytes_up: int
+    seconds: float
+
+
+class Observer(Protocol):
+    """Is told of every finished round."""
+
+    def __call__(self, report: RoundReport) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run left: its program after the last round, its releases and reports."""
+
+    program: ModelProgram
+    releases: tuple[Release, ...]
+    reports: tuple[RoundReport, ...]
+    stopped: str | None = None
+
+
+@dataclass(slots=True)
+class Coordinator:
+    """Runs a committed schedule once.
+
+    Attributes:
+        key: signs every call.
+        noise: round number to the source of that round's noise.
+        observe: told of every finished round.
+    """
+
+    schedule: Schedule
+    program: ModelProgram
+    journal: Journal
+    key: SigningKey
+    noise: Callable[[int], RandomSource]
+    observe: Observer
+    problems: list[str] = field(default_factory=list)
+
+    def run(self, grid: Grid) -> Outcome:
+        """Every round of the schedule, or as far as the budget and the population carry.
+
+        A void round costs its reserved budget and the run goes on; an exhausted budget ends it cleanly.
+        """
+        releases: list[Release] = []
+        reports: list[RoundReport] = []
+        program, stopped = self.program, None
+        for plan in self.schedule.rounds:
+            started = time.monotonic()
+            query = plan.query.query
+            try:
+                cohort = self._enrol(grid, plan)
+            except CohortError as problem:
+                # Nothing was sent and nothing reserved; later rounds would meet the same population.
+                stopped = str(problem)
+                break
+            try:
+                reservation = self.journal.reserve(plan)
+            except BudgetExhaustedError as problem:
+                stopped = str(problem)
+                break
+            opened = OpenRound.open(plan, cohort, reservation)
+            closed = self._collect(grid, opened, program).close(self.noise(plan.round))
+            if isinstance(closed, Void):
+                self.journal.void(reservation, closed.reason)
+                program, outcome, took_part = program.absorb(query, None), closed.reason, 0
+            else:
+                receipt = self.journal.release(reservation, closed.digest(), closed.participants)
+                release = closed.release(receipt)
+                releases.append(release)
+                answer = Answer(release.values, plan.noise_scale, plan.noise_multiplier)
+                program, outcome, took_part = program.absorb(query, answer), "released", release.participants
+            seconds = time.monotonic() - started
+            spent = self.journal.spent
+            reports.append(RoundReport(plan, outcome, cohort.size, took_part, spent, upload_bytes(plan), seconds))
+            self.observe(reports[-1])
+        return Outcome(program, tuple(releases), tuple(reports), stopped)
+
+    def _enrol(self, grid: Grid, plan: RoundPlan) -> Cohort:
+        """Ask every node anew: nodes come and go between rounds, and so do consents."""
+        call = wire.encode_signed(wire.EnrolCall(plan.run_id), self.key)
+        replies = {}
+        for node, message in self._exchange(grid, wire.ENROL_ACTION, {node: call for node in sorted(grid.get_node_ids())}):
+            if isinstance(message, wire.EnrolReply) and message.run_id == plan.run_id:
+                replies[node] = message
+            else:
+                self.problems.append(f"round {plan.round}: node {node} did not answer the enrolment call")
+        return invite(dict(sorted(replies.items())), plan.minimum, plan.population)
+
+    def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
+        plan, cohort = opened.plan, opened.cohort
+        question = program.ask(plan.query.query)
+        call = wire.RoundCall(plan, question.trainer, cohort.size, (), question.tensors, question.settings)
+        calls = {
+            node: wire.encode_signed(replace(call, devices=devices), self.key)
+            for node, devices in cohort.nodes.items()
+        }
+        for node, message in self._exchange(grid, wire.ANSWER_ACTION, calls):
+            try:
+                if not isinstance(message, wire.BlindSum):
+                    raise MalformedMessageError(f"node {node} answered with a {type(message).__name__}")
+                opened = opened.add(node, message)
+            except MalformedMessageError as problem:
+                self.problems.append(f"round {plan.round}: {problem}")
+        return opened
+
+    def _exchange(self, grid: Grid, action: str, calls: dict[int, bytes]) -> Iterable[tuple[int, wire.Message]]:
+        messages = [Message(pack(data), node, action) for node, data in calls.items()]
+        for reply in grid.send_and_receive(messages, timeout=NODE_TIMEOUT):
+            node = reply.metadata.src_node_id
+            if reply.has_error():
+                self.problems.append(f"node {node} failed: {reply.error.reason}")
+                continue
+            try:
+                yield node, wire.decode(unpack(reply.content))
+            except MalformedMessageError as problem:
+                self.problems.append(f"node {node}: {problem}")
+
+
+def pack(data: bytes) -> RecordDict:
+    """One wire message as Flower content."""
+    return RecordDict({wire.RECORD: ConfigRecord({wire.FIELD: data})})
+
+
+def unpack(content: RecordDict) -> bytes:
+    """The wire message in Flower content.
+
+    Raises:
+        MalformedMessageError: there is none.
+    """
+    record = content.get(wire.RECORD)
+    data = record.get(wire.FIELD) if isinstance(record, ConfigRecord) else None
+    if not isinstance(data, bytes):
+        raise MalformedMessageError("the Flower message carries no backrow message")
+    return data
+
+
+def upload_bytes(plan: RoundPlan) -> int:
+    """Bytes of one device's encoded answer to this plan."""
+    blank = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
+    return len(wire.encode(wire.Contribution(plan.run_id, plan.round, plan.query.query, blank)))
