@@ -1,0 +1,102 @@
+"""Programs: pure post-processing of releases, from public metadata to item factors."""
+
+import numpy as np
+import pytest
+from backrow.privacy.queries import Query
+from backrow.server.programs.base import Answer
+from backrow.server.programs.gradient import CLIP_NORM, GradientProgram
+from backrow.server.programs.model import ModelProgram
+from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors
+from backrow.server.programs.subspace import SubspaceProgram
+from backrow.server.settings import RunSettings
+
+RNG = np.random.default_rng(5)
+FEATURES = (RNG.random((30, 6)) < 0.4).astype(float)
+COUNTS = Answer(np.sort(RNG.gamma(1, 20, (30, 1)))[::-1].copy(), 1.0, 1.0)
+
+
+def settings(trainer: str = "gradient", rounds: int = 2) -> RunSettings:
+    return RunSettings("run", trainer, 3.0, 1e-5, 30, 100, 10, rounds, 1.0)
+
+
+def test_metadata_factors_span_the_centred_features() -> None:
+    factors = metadata_factors(FEATURES)
+    centred = FEATURES - FEATURES.mean(axis=0)
+    np.testing.assert_allclose(factors @ factors.T, 0.09 * centred @ centred.T, atol=1e-12)
+
+
+def test_a_catalogue_without_metadata_still_has_a_prior() -> None:
+    factors = starting_factors(metadata_factors(np.zeros((30, 0))), floored(COUNTS.values[:, 0]))
+    assert factors.shape == (30, 1)
+    assert np.all(factors > 0)
+
+
+def test_the_popular_direction_keeps_only_counts_that_stand_out_of_the_noise() -> None:
+    values = np.array([[10.0], [1.9], [-5.0], [2.1]])
+    direction = popular_direction(Answer(values, 1.0, 1.0))
+    assert direction[1] == direction[2] == 0
+    assert np.linalg.norm(direction) == pytest.approx(1)
+    drowned = popular_direction(Answer(values, 100.0, 1.0))
+    np.testing.assert_allclose(drowned, 0.5)
+
+
+def test_subspace_iteration_recovers_the_strongest_directions_of_a_clean_sum() -> None:
+    prior = starting_factors(metadata_factors(FEATURES), floored(COUNTS.values[:, 0]))
+    program = SubspaceProgram.start(prior, popular_direction(COUNTS))
+    off = np.eye(30) - program.direction @ program.direction.T
+    target = off @ (RNG.normal(size=(30, 2)) * [9, 5]) @ RNG.normal(size=(2, 30)) @ off
+    for _ in range(30):
+        program = program.absorb(Answer(target @ target.T @ program.basis, 0.0, 0.0))
+    left = np.linalg.svd(target)[0][:, :2]
+    np.testing.assert_allclose(program.basis[:, :2] @ program.basis[:, :2].T @ left, left, atol=1e-9)
+
+
+def test_directions_below_the_noise_edge_are_dropped_and_the_rest_is_shrunk() -> None:
+    prior = starting_factors(metadata_factors(FEATURES), floored(COUNTS.values[:, 0]))
+    program = SubspaceProgram.start(prior, popular_direction(COUNTS))
+    noise = RNG.normal(size=prior.shape)
+    assert program.absorb(Answer(noise, 1.0, 1.0)).item_factors().shape == prior.shape
+    strong = 1000 * program.basis[:, :1] @ np.ones((1, prior.shape[1]))
+    kept = program.absorb(Answer(strong + noise, 1.0, 1.0))
+    assert kept.item_factors().shape == (30, prior.shape[1] + 1)
+    assert 0.9 < kept.kept[0] < 1
+
+
+def test_a_gradient_step_divides_by_the_public_population_and_never_by_who_answered() -> None:
+    prior = np.ones((30, 4))
+    program = GradientProgram.start(prior, 100, 2.0, "gradient", {})
+    step = program.absorb(Answer(np.full((30, 4), 6.0), 0.0, 0.0)).item_factors() - prior
+    np.testing.assert_allclose(step, -2.0 * 6.0 / (100 * CLIP_NORM))
+
+
+def test_a_void_round_changes_nothing() -> None:
+    program = GradientProgram.start(np.ones((30, 4)), 100, 2.0, "gradient", {})
+    assert program.absorb(None) is program
+    model = ModelProgram.start(settings(), FEATURES).absorb(Query.POPULARITY, None)
+    np.testing.assert_allclose(model.model().popularity, 1.0)
+
+
+@pytest.mark.parametrize("trainer", ["subspace", "gradient", "opacus", "opacus-event"])
+def test_the_committed_schema_is_the_one_asked_later(trainer: str) -> None:
+    program = ModelProgram.start(settings(trainer), FEATURES)
+    schema = program.training_schema()
+    counted = program.absorb(Query.POPULARITY, COUNTS)
+    assert counted.factors is not None
+    assert counted.factors.schema() == schema
+    question = counted.ask(Query.GRADIENT)
+    assert all(tensor.shape[0] == 30 for tensor in question.tensors.values())
+
+
+def test_the_prior_alone_asks_no_training_rounds_and_recent_counts_reach_the_model() -> None:
+    program = ModelProgram.start(settings("prior", 0), FEATURES)
+    assert program.training_schema() is None
+    counted = program.absorb(Query.POPULARITY, COUNTS).absorb(Query.RECENT, Answer(COUNTS.values - 1, 1.0, 1.0))
+    model = counted.model()
+    assert model.recent is not None
+    assert np.all(model.recent >= 0)
+    assert model.item_factors.shape[0] == 30
+
+
+def test_an_unknown_trainer_is_named() -> None:
+    with pytest.raises(ValueError, match="unknown trainer 'magic'"):
+        ModelProgram.start(settings("magic"), FEATURES).training_schema()

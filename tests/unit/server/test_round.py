@@ -1,0 +1,96 @@
+"""The round: sums only what was asked, noises before it lets go, releases only against a receipt."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from backrow.privacy.errors import MalformedMessageError
+from backrow.privacy.plan import RoundPlan, Schedule
+from backrow.privacy.queries import Query
+from backrow.privacy.randomness import OsRandom, SeededRandom
+from backrow.privacy.wire import BlindSum, EnrolReply
+from backrow.server.cohort import Cohort, invite
+from backrow.server.journal import Journal, Receipt
+from backrow.server.round import OpenRound, RoundSum, Void
+
+from tests.builders import plan
+
+COHORT = invite({1: EnrolReply("run", ("a", "b")), 2: EnrolReply("run", ("c",))}, 2, 100)
+
+
+def opened(made: RoundPlan, folder: Path, cohort: Cohort = COHORT) -> OpenRound:
+    journal = Journal(folder / "journal.jsonl", Schedule("run", (made,), 50.0, 1e-5), clock=lambda: 0)
+    return OpenRound.open(made, cohort, journal.reserve(made))
+
+
+def blind(values: int = 5, participants: int = 2, **changes: object) -> BlindSum:
+    fields = {"run_id": "run", "round": 1, "query": Query.POPULARITY, **changes}
+    return BlindSum(participants=participants, values=np.full((6, 1), values), **fields)  # type: ignore[arg-type]
+
+
+def test_without_noise_the_sum_is_exact_whatever_the_order(tmp_path: Path) -> None:
+    made = plan(noise_multiplier=0.0)
+    journal = Journal(tmp_path / "j", Schedule("run", (made,), None, 1e-5), clock=lambda: 0)
+    start = OpenRound.open(made, COHORT, journal.reserve(made))
+    one = start.add(1, blind(5)).add(2, blind(-3, 1)).close(SeededRandom(1))
+    other = start.add(2, blind(-3, 1)).add(1, blind(5)).close(SeededRandom(1))
+    assert isinstance(one, RoundSum)
+    assert isinstance(other, RoundSum)
+    np.testing.assert_array_equal(one.noisy, np.full((6, 1), 2))
+    assert one.digest() == other.digest()
+
+
+def test_a_closed_sum_carries_the_noise_of_its_plan(tmp_path: Path) -> None:
+    closed = opened(plan(), tmp_path).add(1, blind(0)).close(SeededRandom(1, "noise"))
+    assert isinstance(closed, RoundSum)
+    scale = plan().integer_noise_scale
+    assert np.all(closed.noisy != 0)
+    assert 0.2 * scale < np.abs(closed.noisy).mean() < 3 * scale
+
+
+@pytest.mark.parametrize(
+    ("node", "message"),
+    [
+        (1, blind(run_id="other")),
+        (1, blind(round=2)),
+        (1, blind(query=Query.RECENT)),
+        (3, blind()),
+        (1, blind(participants=3)),
+        (1, BlindSum("run", 1, Query.POPULARITY, 2, np.zeros((5, 1), np.int64))),
+        (1, blind(values=3 * 2**20)),
+    ],
+    ids=["run", "round", "query", "uninvited node", "too many devices", "shape", "beyond the clip norm"],
+)
+def test_a_sum_that_was_not_asked_for_is_refused(tmp_path: Path, node: int, message: BlindSum) -> None:
+    with pytest.raises(MalformedMessageError):
+        opened(plan(), tmp_path).add(node, message)
+
+
+def test_a_node_that_answers_twice_is_counted_once(tmp_path: Path) -> None:
+    once = opened(plan(), tmp_path).add(1, blind())
+    with pytest.raises(MalformedMessageError, match="twice"):
+        once.add(1, blind())
+    assert once.participants == 2
+
+
+def test_a_round_below_its_minimum_is_void(tmp_path: Path) -> None:
+    closed = opened(plan(minimum=3), tmp_path).add(1, blind()).close(SeededRandom(1))
+    assert isinstance(closed, Void)
+    assert "the minimum is 3" in closed.reason
+
+
+def test_seeded_noise_never_carries_a_production_claim(tmp_path: Path) -> None:
+    round_ = opened(plan(simulated=False), tmp_path).add(1, blind())
+    with pytest.raises(ValueError, match="production"):
+        round_.close(SeededRandom(1))
+    assert isinstance(round_.close(OsRandom()), RoundSum)
+
+
+def test_there_is_no_release_without_the_receipt_for_exactly_these_values(tmp_path: Path) -> None:
+    closed = opened(plan(), tmp_path).add(1, blind()).close(SeededRandom(1))
+    assert isinstance(closed, RoundSum)
+    for receipt in (Receipt(1, "0" * 64, 3), Receipt(2, closed.digest(), 3)):
+        with pytest.raises(ValueError, match="receipt"):
+            closed.release(receipt)
+    release = closed.release(Receipt(1, closed.digest(), 3))
+    np.testing.assert_allclose(release.values * 2**20, closed.noisy)

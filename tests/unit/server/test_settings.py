@@ -1,0 +1,63 @@
+"""Settings: the schedule they commit to costs exactly the budget, before anything is sent."""
+
+from dataclasses import replace
+
+import pytest
+from backrow.privacy.accounting.claim import claim
+from backrow.privacy.plan import Noise
+from backrow.privacy.quantise import Rounding
+from backrow.privacy.queries import Query, QuerySchema
+from backrow.server.defaults import default_steps
+from backrow.server.settings import RunSettings, commit_schedule, shares_of
+
+SETTINGS = RunSettings("run", "gradient", 3.0, 1e-5, 30, 100, 10, 4, 1.0)
+TRAINING = QuerySchema(Query.GRADIENT, 30, 5, 2.0)
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 1.0, 3.0, 8.0])
+def test_the_whole_schedule_costs_the_budget_and_never_more(epsilon: float) -> None:
+    made = commit_schedule(replace(SETTINGS, epsilon=epsilon), TRAINING)
+    spent = claim(made).epsilon
+    assert spent is not None
+    assert 0.999 * epsilon < spent <= epsilon
+    assert [plan.query.query for plan in made.rounds] == [Query.POPULARITY, Query.RECENT, *[Query.GRADIENT] * 4]
+
+
+def test_shares_sum_to_one_and_recent_counts_can_be_left_out() -> None:
+    assert sum(shares_of(SETTINGS)) == pytest.approx(1)
+    assert shares_of(replace(SETTINGS, recent_share=0.0, rounds=0)) == (1.0,)
+    with pytest.raises(ValueError, match="leave some budget"):
+        shares_of(replace(SETTINGS, popularity_share=0.99, recent_share=0.05))
+
+
+def test_without_an_epsilon_no_noise_is_planned_and_none_is_claimed() -> None:
+    made = commit_schedule(replace(SETTINGS, epsilon=None), TRAINING)
+    assert all(plan.noise_multiplier == 0 for plan in made.rounds)
+    assert claim(made).epsilon is None
+
+
+def test_opacus_noise_is_per_block_and_stamped_simulated() -> None:
+    made = commit_schedule(replace(SETTINGS, trainer="opacus"), TRAINING)
+    assert {plan.noise for plan in made.rounds if plan.query.query is Query.GRADIENT} == {Noise.BLOCK}
+    assert {plan.noise for plan in made.rounds if plan.query.query is not Query.GRADIENT} == {Noise.ONCE}
+    assert made.simulated
+
+
+def test_devices_outside_a_simulation_round_their_own_answers() -> None:
+    made = commit_schedule(replace(SETTINGS, hosted=False, simulated=False), TRAINING)
+    assert {plan.rounding for plan in made.rounds} == {Rounding.DEVICE_STOCHASTIC}
+
+
+def test_rounding_adds_less_than_a_hundredth_of_a_percent_to_the_sensitivity() -> None:
+    for plan in commit_schedule(replace(SETTINGS, titles=3706), QuerySchema(Query.GRADIENT, 3706, 28, 2.0)).rounds:
+        exact = plan.query.clip_norm * plan.scale
+        assert exact < plan.integer_sensitivity < 1.0001 * exact
+
+
+def test_every_trainer_has_a_rule_and_an_unknown_one_is_named() -> None:
+    assert default_steps("prior", 1.0).rounds == 0
+    assert default_steps("subspace", None).rounds >= 1
+    rounds = [default_steps("gradient", epsilon).rounds for epsilon in (1.0, 3.0, 8.0, None)]
+    assert rounds == sorted(rounds)
+    with pytest.raises(ValueError, match="unknown trainer"):
+        default_steps("magic", 1.0)
