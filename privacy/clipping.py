@@ -13,8 +13,8 @@ from backrow.privacy.errors import NonFiniteUpdateError
 
 FloatArray = NDArray[np.float64]
 
-_SLACK = 1 - 1e-12
-"""Scaling down by this much more than needed keeps the stored norm at or below the bound."""
+SMALLEST_CLIP_NORM, LARGEST_CLIP_NORM = 1e-100, 1e100
+"""Outside this range squares of float64 numbers vanish or overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +25,7 @@ class ClippedUpdate:
     clip_norm: float
 
     def __post_init__(self) -> None:
-        norm = float(np.linalg.norm(self.values))
-        if not np.isfinite(norm):
-            raise NonFiniteUpdateError("an update holds NaN or infinity; check the watch history it was made from")
-        if norm > self.clip_norm:
-            raise ValueError(f"an update of norm {norm} was passed off as clipped to {self.clip_norm}: use clip()")
+        _check_clipped(np.linalg.norm(self.values), self.clip_norm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +41,9 @@ class OuterBlock:
     left: FloatArray
     right: FloatArray
     clip_norm: float
+
+    def __post_init__(self) -> None:
+        _check_clipped(_outer_norms(self.left, self.right), self.clip_norm)
 
     def __len__(self) -> int:
         return len(self.left)
@@ -64,6 +63,9 @@ class DenseBlock:
 
     values: FloatArray
     clip_norm: float
+
+    def __post_init__(self) -> None:
+        _check_clipped(_dense_norms(self.values), self.clip_norm)
 
     def __len__(self) -> int:
         return len(self.values)
@@ -88,9 +90,10 @@ def clip(update: FloatArray, clip_norm: float) -> ClippedUpdate:
         clip_norm: L2 bound in the update's own unit, > 0.
 
     Guarantees: norm <= clip_norm exactly as stored; direction kept; a zero update stays zero.
+
     Raises:
-        NonFiniteUpdateError: any entry is NaN or infinite.
-        ValueError: clip_norm <= 0.
+        NonFiniteUpdateError: any entry is NaN or infinite, or too large to square.
+        ValueError: clip_norm is not in 1e-100 .. 1e100.
     Source: McMahan et al. 2018, "Learning differentially private recurrent language models", alg. 1.
     """
     return clip_dense(np.asarray(update, dtype=np.float64)[None], clip_norm).device(0)
@@ -99,8 +102,8 @@ def clip(update: FloatArray, clip_norm: float) -> ClippedUpdate:
 def clip_dense(updates: FloatArray, clip_norm: float) -> DenseBlock:
     """`clip` for a block of devices; updates: shape (devices, titles, columns)."""
     _check_bound(clip_norm)
-    norms = np.sqrt(np.einsum("ntc,ntc->n", updates, updates))
-    return DenseBlock(updates * _factors(norms, clip_norm)[:, None, None], clip_norm)
+    factors = _factors(_dense_norms(updates), clip_norm, updates[:1].size)
+    return DenseBlock(updates * factors[:, None, None], clip_norm)
 
 
 def clip_outer(left: FloatArray, right: FloatArray, clip_norm: float) -> OuterBlock:
@@ -111,20 +114,47 @@ def clip_outer(left: FloatArray, right: FloatArray, clip_norm: float) -> OuterBl
         right: shape (devices, columns).
         clip_norm: L2 bound, > 0.
 
-    Raises: as `clip`.
+    Guarantees and errors: as `clip`; an answer with a factor of norm below 1e-100 becomes zero.
     """
     _check_bound(clip_norm)
-    norms = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
-    return OuterBlock(left, right * _factors(norms, clip_norm)[:, None], clip_norm)
+    factors = _factors(_outer_norms(left, right), clip_norm, left[:1].size * right[:1].size)
+    # Squares of numbers this small vanish and their norm with them; such an answer is as good as zero.
+    vanishing = np.minimum(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)) < SMALLEST_CLIP_NORM
+    factors[vanishing] = 0.0
+    return OuterBlock(left, right * factors[:, None], clip_norm)
 
 
-def _factors(norms: FloatArray, clip_norm: float) -> FloatArray:
+def _dense_norms(values: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(np.einsum("ntc,ntc->n", values, values)))
+
+
+def _outer_norms(left: FloatArray, right: FloatArray) -> FloatArray:
+    return np.asarray(np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))
+
+
+def _factors(norms: FloatArray, clip_norm: float, dimension: int) -> FloatArray:
+    _check_finite(norms)
+    # A float64 norm of n numbers is off by at most n 2^-54 and a little: scaling down by twice that
+    # more than needed keeps the norm at or below the bound, as it is and as it is computed again.
+    bound = clip_norm * (1 - (dimension + 32) * 2.0**-53)
+    over = norms > bound
+    return np.where(over, bound / np.where(over, norms, 1.0), 1.0)
+
+
+def _check_clipped(norms: FloatArray | np.floating, clip_norm: float) -> None:
+    _check_finite(norms)
+    largest = float(np.max(norms, initial=0.0))
+    if largest > clip_norm:
+        raise ValueError(f"an update of norm {largest} was passed off as clipped to {clip_norm}: use clip()")
+
+
+def _check_finite(norms: FloatArray | np.floating) -> None:
     if not np.all(np.isfinite(norms)):
-        raise NonFiniteUpdateError("an update holds NaN or infinity; check the watch history it was made from")
-    over = norms > clip_norm * _SLACK
-    return np.where(over, clip_norm * _SLACK / np.where(over, norms, 1.0), 1.0)
+        raise NonFiniteUpdateError(
+            "an update holds NaN, infinity or a number too large to square; check the watch history it was made from"
+        )
 
 
 def _check_bound(clip_norm: float) -> None:
-    if not 0 < clip_norm < np.inf:
-        raise ValueError(f"clip_norm must be a positive number, got {clip_norm}")
+    if not SMALLEST_CLIP_NORM <= clip_norm <= LARGEST_CLIP_NORM:
+        raise ValueError(f"clip_norm must be a positive number (1e-100 .. 1e100), got {clip_norm}")
