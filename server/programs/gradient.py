@@ -21,6 +21,10 @@ class GradientProgram:
         velocity: same shape.
         population: N, the public denominator.
         learning_rate: step per mean clipped gradient of norm 1.
+        rounds_left: rounds still to come.
+        averaged: how many of the last rounds' factors the model is the mean of (Polyak & Juditsky 1992):
+            free post-processing that takes noise out of the last steps.
+        total: sum of the factors of the averaged rounds so far, and how many they are.
         trainer: who answers: `gradient` or an Opacus trainer.
         settings: public numbers the trainer needs (alpha0, ridge, ...).
     """
@@ -29,15 +33,25 @@ class GradientProgram:
     velocity: FloatArray
     population: int
     learning_rate: float
+    rounds_left: int
+    averaged: int
+    total: tuple[FloatArray, int]
     trainer: str
     settings: dict[str, float]
 
     @classmethod
     def start(
-        cls, prior: FloatArray, population: int, learning_rate: float, trainer: str, settings: dict[str, float]
+        cls,
+        prior: FloatArray,
+        population: int,
+        rounds: int,
+        learning_rate: float,
+        trainer: str,
+        settings: dict[str, float],
     ) -> "GradientProgram":
-        """Start at the prior, at rest."""
-        return cls(prior, np.zeros_like(prior), population, learning_rate, trainer, settings)
+        """Start at the prior, at rest; the factors of the second half of the rounds are averaged."""
+        rest = np.zeros_like(prior)
+        return cls(prior, rest, population, learning_rate, rounds, (rounds + 1) // 2, (rest, 0), trainer, settings)
 
     def schema(self) -> QuerySchema:
         return QuerySchema(Query.GRADIENT, *self.factors.shape, clip_norm=CLIP_NORM)
@@ -46,11 +60,17 @@ class GradientProgram:
         return Question(self.trainer, {"factors": self.factors}, self.settings)
 
     def absorb(self, answer: Answer | None) -> FactorProgram:
-        """One step by the sum over the public N, never over how many answered."""
-        if answer is None:
-            return self
-        velocity = MOMENTUM * self.velocity + answer.values / (self.population * CLIP_NORM)
-        return replace(self, velocity=velocity, factors=self.factors - self.learning_rate * velocity)
+        """One step by the sum over the public N, never over how many answered. A void round only passes."""
+        state = replace(self, rounds_left=self.rounds_left - 1)
+        if answer is not None:
+            velocity = MOMENTUM * self.velocity + answer.values / (self.population * CLIP_NORM)
+            state = replace(state, velocity=velocity, factors=self.factors - self.learning_rate * velocity)
+        if state.rounds_left < self.averaged:
+            total, count = self.total
+            state = replace(state, total=(total + state.factors, count + 1))
+        return state
 
     def item_factors(self) -> FloatArray:
-        return self.factors
+        """The mean over the averaged rounds so far; before them, the factors as they stand."""
+        total, count = self.total
+        return total / count if count else self.factors

@@ -90,6 +90,11 @@ class ModelProgram:
             case "gradient" | "opacus" | "opacus-event":
                 numbers = {"alpha0": settings.alpha0, "ridge": settings.ridge, **dict(settings.event)}
                 return GradientProgram.start(
-                    self._prior(), settings.population, settings.learning_rate, settings.trainer, numbers
+                    self._prior(),
+                    settings.population,
+                    settings.rounds,
+                    settings.learning_rate,
+                    settings.trainer,
+                    numbers,
                 )
         raise ValueError(f"unknown trainer {settings.trainer!r}: use prior, subspace, gradient, opacus or opacus-event")

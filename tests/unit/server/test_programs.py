@@ -64,14 +64,24 @@ def test_directions_below_the_noise_edge_are_dropped_and_the_rest_is_shrunk() ->
 
 def test_a_gradient_step_divides_by_the_public_population_and_never_by_who_answered() -> None:
     prior = np.ones((30, 4))
-    program = GradientProgram.start(prior, 100, 2.0, "gradient", {})
+    program = GradientProgram.start(prior, 100, 1, 2.0, "gradient", {})
     step = program.absorb(Answer(np.full((30, 4), 6.0), 0.0, 0.0)).item_factors() - prior
     np.testing.assert_allclose(step, -2.0 * 6.0 / (100 * CLIP_NORM))
 
 
+def test_the_model_is_the_mean_of_the_second_half_of_the_rounds() -> None:
+    program = GradientProgram.start(np.zeros((30, 4)), 1, 4, 1.0, "gradient", {})
+    seen = []
+    for _ in range(4):
+        program = program.absorb(Answer(np.full((30, 4), -CLIP_NORM), 0.0, 0.0))
+        seen.append(program.factors[0, 0])
+    assert seen == pytest.approx([1, 2.5, 4.25, 6.125])  # momentum .5
+    assert program.item_factors()[0, 0] == pytest.approx((seen[2] + seen[3]) / 2)
+
+
 def test_a_void_round_changes_nothing() -> None:
-    program = GradientProgram.start(np.ones((30, 4)), 100, 2.0, "gradient", {})
-    assert program.absorb(None) is program
+    program = GradientProgram.start(np.ones((30, 4)), 100, 4, 2.0, "gradient", {})
+    np.testing.assert_array_equal(program.absorb(None).item_factors(), program.item_factors())
     model = ModelProgram.start(settings(), FEATURES).absorb(Query.POPULARITY, None)
     np.testing.assert_allclose(model.model().popularity, 1.0)
 

@@ -1,0 +1,120 @@
+"""From a scenario to what a run needs: data, split, population, committed schedule."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from backrow.client.weights import confidence
+from backrow.privacy.accounting.claim import claim
+from backrow.privacy.errors import DataError
+from backrow.privacy.plan import Schedule
+from backrow.privacy.randomness import SeededRandom
+from backrow.privacy.units import PrivacyClaim
+from backrow.server.defaults import default_steps
+from backrow.server.programs.model import ModelProgram
+from backrow.server.settings import RunSettings, commit_schedule
+from backrow.simulations.datasets.dataset import Dataset, Interactions
+from backrow.simulations.datasets.registry import load
+from backrow.simulations.event_generator import generate
+from backrow.simulations.population import Population
+from backrow.simulations.scenario import Scenario
+from backrow.simulations.splits import Split, make_split, tuning_view
+
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What every model of a run shares."""
+
+    dataset: Dataset
+    split: Split
+    population: Population
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """One model's program and the schedule it commits to, with the claim that was checked."""
+
+    settings: RunSettings
+    program: ModelProgram
+    schedule: Schedule
+    claim: PrivacyClaim
+
+
+def prepare(scenario: Scenario) -> Prepared:
+    """Load, split and people. Everything that can be wrong with the data is found here."""
+    dataset = load(str(scenario.data.name or scenario.data.path), catalogue=scenario.data.catalogue)
+    split = make_split(dataset, scenario.data.split)
+    if scenario.evaluation.tuning:
+        split = tuning_view(split)
+    return Prepared(dataset, split, people(scenario, dataset, split.train))
+
+
+def people(scenario: Scenario, dataset: Dataset, train: Interactions) -> Population:
+    """One device per viewer, in the order of the data set.
+
+    With `signals = "interactions"` every watched title weighs 1; with `"events"` each rating becomes a
+    generated stream of watch events, and those the device's own confidence weights.
+    """
+    viewers = len(dataset.viewers)
+    if not len(train.title):
+        raise DataError("no interactions are left to train on: give a data set with more than one title per viewer")
+    now = int(train.timestamp.max()) + 1
+    recent_seconds = scenario.data.recent_days * DAY
+    order = np.lexsort((train.title, train.user))
+    user, title = train.user[order], train.title[order]
+    starts = np.searchsorted(user, np.arange(viewers + 1)).astype(np.int64)
+    granted = SeededRandom(scenario.seed, "consent").numpy().random(viewers) >= scenario.cohort.withheld
+    if scenario.data.signals == "interactions":
+        recent = train.timestamp[order] >= now - recent_seconds
+        return Population(starts, title, np.ones(len(title)), recent, granted)
+    rows = {name: row for row, name in enumerate(dataset.catalogue.ids)}
+    histories = []
+    for viewer in range(viewers):
+        mine = order[starts[viewer] : starts[viewer + 1]]
+        events = generate(train, mine, dataset.catalogue, scenario.seed, dataset.viewers[viewer])
+        # A generated stream runs on after its last rating: the snapshot is taken after all of it.
+        end = max([now, *(event.at + 1 for event in events)])
+        histories.append(confidence(events, rows, end, recent_seconds).history)
+    sizes = np.array([len(history) for history in histories])
+    return Population(
+        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        np.concatenate([history.titles for history in histories]),
+        np.concatenate([history.weights for history in histories]),
+        np.concatenate([history.recent for history in histories]),
+        granted,
+    )
+
+
+def commit(scenario: Scenario, prepared: Prepared) -> Committed:
+    """The schedule of a scenario, and its claim, checked by every accountant before anything runs."""
+    privacy, model = scenario.privacy, scenario.model
+    population = len(prepared.population)
+    steps = default_steps(scenario.trainer, privacy.epsilon)
+    granting = int(prepared.population.granted.sum())
+    # Opacus adds its noise in shares per block, sized for the minimum: in a simulation, where nobody
+    # drops out, that is everybody who grants. Otherwise the noise does not depend on the minimum.
+    minimum = scenario.cohort.minimum or max(1, granting if scenario.trainer == "opacus" else granting // 2)
+    settings = RunSettings(
+        run_id=hashlib.sha256(scenario.to_toml().encode()).hexdigest()[:16],
+        trainer=scenario.trainer,
+        epsilon=privacy.epsilon,
+        delta=privacy.delta,
+        titles=len(prepared.dataset.catalogue.ids),
+        population=population,
+        minimum=minimum,
+        rounds=steps.rounds if model.rounds is None else model.rounds,
+        learning_rate=steps.learning_rate if model.learning_rate is None else model.learning_rate,
+        popularity_share=model.popularity_share,
+        recent_share=model.recent_share,
+        alpha0=model.alpha0,
+        ridge=model.ridge,
+        event=tuple((f"event_{name}", float(value)) for name, value in scenario.event.model_dump().items())
+        if scenario.trainer == "opacus-event"
+        else (),
+    )
+    program = ModelProgram.start(settings, prepared.dataset.catalogue.features())
+    schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
+    return Committed(settings, program, schedule, claim(schedule))

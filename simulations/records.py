@@ -1,0 +1,76 @@
+"""The smaller records of a run folder: the rounds table, warnings and notes."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from backrow.server.strategy import RoundReport
+from backrow.simulations.pipeline import Committed, Prepared
+from backrow.simulations.scenario import Scenario
+from backrow.simulations.training import Trained
+
+
+def round_row(report: RoundReport) -> dict[str, Any]:
+    """One round as it stands in metrics.parquet and in the report."""
+    plan = report.plan
+    return {
+        "round": plan.round,
+        "query": plan.query.query.value,
+        "outcome": report.outcome,
+        "invited": report.invited,
+        "participants": report.participants,
+        "minimum": plan.minimum,
+        "dimension": plan.query.dimension,
+        "clip_norm": plan.query.clip_norm,
+        "integer_sensitivity": plan.integer_sensitivity,
+        "noise_multiplier": plan.noise_multiplier,
+        "noise_scale": plan.noise_scale,
+        "noise": plan.noise.value,
+        "rounding": plan.rounding.value,
+        "simulated": plan.simulated,
+        "epsilon_spent": report.spent,
+        "bytes_up_per_device": report.bytes_up,
+        "seconds": report.seconds,
+    }
+
+
+def write_metrics(path: Path, rounds: list[dict[str, Any]]) -> None:
+    """metrics.parquet: one row per round. Nothing in it comes from a single device."""
+    pq.write_table(pa.Table.from_pylist(rounds), path)
+
+
+def warnings_of(prepared: Prepared, committed: Committed, trained: Trained) -> tuple[str, ...]:
+    """What the reader must know before she believes the figures."""
+    devices, settings = len(prepared.population), committed.settings
+    warnings = list(prepared.dataset.warnings)
+    if settings.epsilon is not None and settings.delta >= 1 / devices:
+        warnings.append(
+            f"delta {settings.delta:g} is not below 1/N = {1 / devices:.2g}: it would allow publishing one device's "
+            "whole history; choose a smaller delta"
+        )
+    if trained.outcome.stopped:
+        warnings.append(f"the run stopped early: {trained.outcome.stopped}")
+    voided = [report for report in trained.outcome.reports if report.outcome != "released"]
+    warnings += [f"round {report.plan.round} is void: {report.outcome}" for report in voided]
+    return (*warnings, *trained.problems)
+
+
+def notes_of(scenario: Scenario, committed: Committed) -> tuple[str, ...]:
+    """What was done, in sentences, for results.json and the report."""
+    scope = "titles that occur in the data" if scenario.data.catalogue == "rated" else "the whole public catalogue"
+    notes = [
+        f"rankings are over {committed.settings.titles} titles ({scope})",
+        "evaluated on the validation titles" if scenario.evaluation.tuning else "evaluated on the test titles",
+        "metrics are the simulator's ground truth; they are not released and cost no privacy",
+        "tuning is outside epsilon",
+    ]
+    if scenario.trainer == "opacus-event":
+        from backrow.privacy.accounting.event_level import event_claim
+
+        beside = event_claim(dict(committed.settings.event), committed.settings.rounds, committed.settings.delta)
+        notes.append(f"beside the device-level claim, and never added to it, the event-level one: {beside}")
+    if scenario.trainer.startswith("opacus"):
+        notes.append("Opacus' noise is floating point: this run is stamped simulated and claims nothing in production")
+    return tuple(notes)

@@ -1,0 +1,74 @@
+"""Both engines, any number of nodes: the same aggregates and releases, bit for bit, on MovieLens 100K."""
+
+import json
+from pathlib import Path
+
+import pytest
+from backrow.simulations.pipeline import Prepared, commit, prepare
+from backrow.simulations.scenario import Scenario
+from backrow.simulations.training import train
+
+pytestmark = pytest.mark.ray
+
+REFERENCE: dict[str, list[str]] = {}
+
+
+@pytest.fixture(scope="module")
+def prepared(data_dir: Path) -> Prepared:
+    return prepare(scenario("gradient"))
+
+
+def scenario(trainer: str, rounds: int = 2, **data: str) -> Scenario:
+    return Scenario.model_validate(
+        {
+            "seed": 5,
+            "trainer": trainer,
+            "data": {"name": "ml-100k", **data},
+            "model": {"rounds": rounds},
+            "cohort": {"withheld": 0.2},
+            "event": {"epochs": 1},
+        }
+    )
+
+
+def released(trainer: str, prepared: Prepared, folder: Path, engine: str, nodes: int, seed: int = 5) -> list[str]:
+    """Digests of the released integer sums, in order."""
+    committed = commit(scenario(trainer), prepared)
+    trained = train(
+        committed, prepared.population, folder / "journal.jsonl", engine=engine, nodes=nodes, seed=seed,
+        observe=lambda report: None,
+    )  # fmt: skip
+    assert trained.problems == ()
+    entries = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
+    digests = [entry["digest"] for entry in entries if entry["kind"] == "release"]
+    assert len(digests) == len(committed.schedule.rounds) == 4
+    return digests
+
+
+@pytest.mark.parametrize("nodes", [1, 4, 8])
+@pytest.mark.parametrize("trainer", ["subspace", "gradient", "opacus", "opacus-event"])
+def test_in_process_releases_do_not_depend_on_the_number_of_nodes(
+    trainer: str, nodes: int, prepared: Prepared, tmp_path: Path
+) -> None:
+    digests = released(trainer, prepared, tmp_path, "inprocess", nodes)
+    assert REFERENCE.setdefault(trainer, digests) == digests
+
+
+@pytest.mark.parametrize(
+    ("trainer", "nodes"),
+    [("gradient", 1), ("gradient", 4), ("gradient", 8), ("subspace", 4), ("opacus", 8), ("opacus-event", 4)],
+)
+def test_flower_on_ray_releases_what_one_process_releases(
+    trainer: str, nodes: int, prepared: Prepared, tmp_path: Path
+) -> None:
+    if trainer not in REFERENCE:
+        (tmp_path / "reference").mkdir()
+        REFERENCE[trainer] = released(trainer, prepared, tmp_path / "reference", "inprocess", 1)
+    assert released(trainer, prepared, tmp_path, "flower", nodes) == REFERENCE[trainer]
+
+
+def test_another_seed_releases_something_else(prepared: Prepared, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    assert set(released("subspace", prepared, tmp_path, "inprocess", 1)).isdisjoint(
+        released("subspace", prepared, tmp_path / "other", "inprocess", 1, seed=6)
+    )
