@@ -58,7 +58,8 @@ def test_a_given_gram_matrix_changes_nothing() -> None:
 
 
 def test_single_precision_factors_are_solved_in_double_precision() -> None:
-    v, own = model().astype(np.float32), history(5, 10)
+    narrow, own = model().astype(np.float32), history(5, 10)
+    v: FloatArray = narrow  # type: ignore[assignment]
     found = user_factors(v, own.titles, own.weights, ALPHA0, RIDGE)
     assert found.dtype == np.float64
     assert np.array_equal(found, user_factors(v.astype(np.float64), own.titles, own.weights, ALPHA0, RIDGE))
