@@ -83,6 +83,8 @@ class RoundPlan:
             raise UnsafePlanError(
                 f"the sum of {self.population} answers could reach {largest:.3g} and wrap around: lower the scale"
             )
+        if self.noise is Noise.ONCE:
+            self.sampler()  # refuses a noise scale that cannot be sampled before the round is asked, not after
 
     @property
     def integer_sensitivity(self) -> float:

@@ -1,6 +1,7 @@
 """What an epsilon means: privacy unit, adjacency and the claim they belong to."""
 
 from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
 from enum import StrEnum
 
 
@@ -35,6 +36,11 @@ class PrivacyClaim:
             return f"no privacy claimed ({self.releases} releases)"
         stamp = ", simulated" if self.simulated else ""
         return (
-            f"epsilon {self.epsilon:.3g} (delta {self.delta:g}, unit {self.unit}, "
+            f"epsilon {round_up(self.epsilon)} (delta {self.delta:g}, unit {self.unit}, "
             f"adjacency {self.adjacency}, {self.releases} releases{stamp})"
         )
+
+
+def round_up(epsilon: float, digits: int = 3) -> str:
+    """An epsilon for people: so many significant digits, never less than it is."""
+    return f"{float(Context(prec=digits, rounding=ROUND_CEILING).create_decimal_from_float(epsilon)):.{digits}g}"

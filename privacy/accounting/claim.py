@@ -100,10 +100,11 @@ def claim(schedule: Schedule) -> PrivacyClaim:
         BudgetExhaustedError: the whole schedule costs more than its budget.
     """
     whole = claim_of(schedule.rounds, schedule)
-    if schedule.epsilon is not None and whole.epsilon is not None and whole.epsilon > schedule.epsilon:
+    spent = float("inf") if whole.epsilon is None else whole.epsilon
+    if schedule.epsilon is not None and spent > schedule.epsilon:
         raise BudgetExhaustedError(
-            f"the schedule costs epsilon {whole.epsilon:.9g}, more than its budget {schedule.epsilon:.9g}: "
-            "calibrate it with noise_multipliers(), naming its number of coordinates"
+            f"the schedule costs epsilon {spent:.9g}, more than its budget {schedule.epsilon:.9g}: calibrate it with "
+            "noise_multipliers(), naming its number of coordinates"
         )
     return whole
 

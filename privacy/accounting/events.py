@@ -19,6 +19,8 @@ class GaussianRelease:
     def __post_init__(self) -> None:
         if not 0 < self.noise_multiplier < math.inf:
             raise ValueError(f"noise_multiplier must be positive and finite, got {self.noise_multiplier}")
+        if self.dimension < 1:
+            raise ValueError(f"a release has at least one coordinate, got {self.dimension}")
 
     @property
     def mu(self) -> float:
