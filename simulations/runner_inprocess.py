@@ -1,7 +1,8 @@
 """Engine `inprocess`: Flower's own ServerApp and ClientApp, without Ray, deterministic and debuggable.
 
 The grid calls the ClientApp directly and yields replies as they are computed. It touches two semi-internal
-attributes of Flower 1.41 (a message's id and source), which a test pins.
+parts of Flower 1.41, which a test pins: a message's id, and the identity of the running task, from which
+Flower takes the sender of new messages.
 """
 
 import uuid
@@ -11,9 +12,11 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
 from flwr.supercore.run import Run
+from flwr.supercore.task_identity import TaskIdentity
 
 RUN_ID = 1
 CLIENT_FAILED = 1
+SUPERLINK_NODE_ID = 1
 
 
 class InProcessGrid(Grid):
@@ -21,14 +24,16 @@ class InProcessGrid(Grid):
 
     Args:
         client_app: runs on every node.
-        nodes: how many; node ids are 1..nodes, partitions 0..nodes-1.
+        nodes: how many; node ids are 2..nodes+1, partitions 0..nodes-1.
     """
 
     def __init__(self, client_app: ClientApp, nodes: int) -> None:
         self._app = client_app
         self._contexts = {
-            node: Context(RUN_ID, node, {"partition-id": node - 1, "num-partitions": nodes}, RecordDict(), {})
-            for node in range(1, nodes + 1)
+            partition + 2: Context(
+                RUN_ID, partition + 2, {"partition-id": partition, "num-partitions": nodes}, RecordDict(), {}
+            )
+            for partition in range(nodes)
         }
         self._waiting: dict[str, Message] = {}
         self._run: Run | None = None
@@ -71,11 +76,17 @@ class InProcessGrid(Grid):
             reply = self._app(message, self._contexts[node])
         except Exception as problem:  # as Flower does: a failing node is an error reply, not a crash
             reply = Message(Error(CLIENT_FAILED, f"{type(problem).__name__}: {problem}"), reply_to=message)
-        reply.metadata.__dict__["_src_node_id"] = node
         return reply
 
 
 def run_inprocess(server_app: ServerApp, client_app: ClientApp, nodes: int) -> None:
     """Run a ServerApp to its end against `nodes` nodes in this process."""
-    grid = InProcessGrid(client_app, nodes)
-    server_app(grid, Context(RUN_ID, 0, {}, RecordDict(), {}))
+    names = ("_task_id", "_run_id", "_node_id")
+    before = [getattr(TaskIdentity, name) for name in names]
+    for name, value in zip(names, (RUN_ID, RUN_ID, SUPERLINK_NODE_ID), strict=True):
+        setattr(TaskIdentity, name, value)
+    try:
+        server_app(InProcessGrid(client_app, nodes), Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), {}))
+    finally:
+        for name, value in zip(names, before, strict=True):
+            setattr(TaskIdentity, name, value)
