@@ -1,0 +1,31 @@
+"""The protocol of a baseline: fitted once to all interactions, then scores viewers."""
+
+from typing import Protocol, Self
+
+import numpy as np
+import scipy.sparse as sparse
+from numpy.typing import NDArray
+
+IntArray = NDArray[np.int32]
+FloatArray = NDArray[np.float64]
+
+
+class Baseline(Protocol):
+    """A recommender that sees everybody's history in the clear: no privacy is claimed for it."""
+
+    @property
+    def name(self) -> str:
+        """As printed in tables."""
+        ...
+
+    def fit(self, train: sparse.csr_array) -> Self:
+        """Learn from the interactions, and return itself.
+
+        Args:
+            train: shape (viewers, titles), 1 where watched (`Interactions.matrix`).
+        """
+        ...
+
+    def scores(self, viewers: IntArray) -> FloatArray:
+        """Scores of all titles, shape (len(viewers), titles), higher is better. A `metrics.Scorer`."""
+        ...

@@ -1,0 +1,43 @@
+"""A linear model from titles to titles, in closed form."""
+
+from typing import Self
+
+import numpy as np
+import scipy.linalg as linalg
+import scipy.sparse as sparse
+
+from backrow.simulations.baselines.base import FloatArray, IntArray
+
+
+class Ease:
+    """Regresses each title on all others: B = -P / diag(P) off the diagonal, P = (X'X + penalty I)^-1.
+
+    Args:
+        penalty: ridge, > 0 (the default was chosen on the tuning view of ml-1m among 100, 250, 500, 1000).
+
+    Cost: one inverse of a (titles, titles) matrix, float64; 110 MB and seconds at 3,700 titles.
+    Source: Steck 2019, "Embarrassingly shallow autoencoders for sparse data".
+    """
+
+    name = "EASE"
+
+    def __init__(self, penalty: float = 500.0) -> None:
+        if not penalty > 0:
+            raise ValueError(f"EASE needs a penalty above 0, got {penalty}")
+        self._penalty = penalty
+
+    def fit(self, train: sparse.csr_array) -> Self:
+        """Invert the Gram matrix through its Cholesky factor."""
+        gram = (train.T @ train).toarray()
+        gram[np.diag_indices_from(gram)] += self._penalty
+        factor, failed = linalg.lapack.dpotrf(gram, lower=True, overwrite_a=True)
+        inverse, singular = linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
+        assert not failed and not singular, "a Gram matrix plus a ridge is positive definite"
+        lower = np.tril(inverse, -1)
+        weights = -(lower + lower.T) / np.diag(inverse)
+        self._train, self._weights = train, weights
+        return self
+
+    def scores(self, viewers: IntArray) -> FloatArray:
+        """Weighted sums of what each has watched, shape (len(viewers), titles)."""
+        return np.asarray(self._train[viewers] @ self._weights)
