@@ -31,8 +31,9 @@ class Ease:
         gram = (train.T @ train).toarray()
         gram[np.diag_indices_from(gram)] += self._penalty
         factor, failed = linalg.lapack.dpotrf(gram, lower=True, overwrite_a=True)
-        inverse, singular = linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
-        assert not failed and not singular, "a Gram matrix plus a ridge is positive definite"
+        assert not failed, "a Gram matrix plus a ridge is positive definite"
+        inverse, failed = linalg.lapack.dpotri(factor, lower=True, overwrite_c=True)
+        assert not failed, "a Cholesky factor has a positive diagonal"
         lower = np.tril(inverse, -1)
         weights = -(lower + lower.T) / np.diag(inverse)
         self._train, self._weights = train, weights

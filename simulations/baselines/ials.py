@@ -12,7 +12,9 @@ _SOLVED_AT_ONCE = 256
 
 
 class ImplicitAls:
-    """Minimises, over factors U and V,
+    """Factors U, V of watched-or-not, every zero counted with a small weight.
+
+    Minimises
 
         sum over watched (1 - u.v)^2 + unobserved * sum over all (u.v)^2 + sum penalty_i |row_i|^2
 
@@ -49,7 +51,7 @@ class ImplicitAls:
 
     def fit(self, train: sparse.csr_array) -> Self:
         """Alternate; deterministic for a given seed, numpy and number of BLAS threads."""
-        viewers, titles = train.shape
+        titles = train.shape[1]
         random = SeededRandom(self._seed, Purpose.MODEL, self.name).numpy()
         watchers = sparse.csr_array(train.T)
         v = random.normal(0.0, 0.1 / np.sqrt(self._factors), (titles, self._factors))
