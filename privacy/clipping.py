@@ -25,7 +25,9 @@ class ClippedUpdate:
     clip_norm: float
 
     def __post_init__(self) -> None:
-        _check_clipped(np.linalg.norm(self.values), self.clip_norm)
+        with np.errstate(over="ignore"):
+            norm = np.linalg.norm(self.values)
+        _check_clipped(norm, self.clip_norm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ def _dense_norms(values: FloatArray) -> FloatArray:
 
 
 def _outer_norms(left: FloatArray, right: FloatArray) -> FloatArray:
-    return np.asarray(np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.asarray(np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))
 
 
 def _factors(norms: FloatArray, clip_norm: float, dimension: int) -> FloatArray:
