@@ -19,7 +19,7 @@ class Ease:
     Source: Steck 2019, "Embarrassingly shallow autoencoders for sparse data".
     """
 
-    name = "EASE"
+    name: str = "EASE"
 
     def __init__(self, penalty: float = 500.0) -> None:
         if not penalty > 0:

@@ -33,7 +33,7 @@ class ImplicitAls:
     Source: Hu, Koren, Volinsky 2008; in this form Rendle et al. 2022, "Revisiting the performance of iALS".
     """
 
-    name = "iALS"
+    name: str = "iALS"
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from backrow.simulations.baselines.base import FloatArray, IntArray
 class Popularity:
     """Counts of viewers per title."""
 
-    name = "popularity"
+    name: str = "popularity"
 
     def fit(self, train: sparse.csr_array) -> Self:
         """Count."""

@@ -20,7 +20,7 @@ class PureSvd:
     Source: Cremonesi, Koren, Turrin 2010, "Performance of recommender algorithms on top-N recommendation tasks".
     """
 
-    name = "PureSVD"
+    name: str = "PureSVD"
 
     def __init__(self, factors: int = 80) -> None:
         if factors < 1:
