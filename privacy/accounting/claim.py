@@ -85,7 +85,9 @@ def check_agreement(accounted: Accounted) -> None:
         AccountantDisagreementError: closed form and PLD differ by more than .5 %, or RDP is below one.
     """
     closed, pld, rdp = accounted.closed_form, accounted.pld, accounted.rdp
-    if abs(pld - closed) > AGREEMENT * closed + _NEAR_ZERO or rdp < max(closed, pld) - _NEAR_ZERO:
+    # Asked this way round, NaN is a disagreement.
+    agree = abs(pld - closed) <= AGREEMENT * closed + _NEAR_ZERO and rdp >= max(closed, pld) - _NEAR_ZERO
+    if not agree:
         raise AccountantDisagreementError(
             f"the accountants disagree at delta {accounted.delta:g}: closed form {closed:.6g}, PLD {pld:.6g}, RDP "
             f"{rdp:.6g} (the first two must agree within .5 %, the third be above both): do not run this schedule"
