@@ -21,13 +21,13 @@ DELTA = 1e-5
 @settings(max_examples=60, deadline=None)
 @given(
     st.floats(0.2, 30),
-    st.floats(-10, -1).map(lambda power: 10**power),
+    st.floats(-10, -1),
     st.lists(st.floats(0.01, 1), min_size=1, max_size=30),
 )
 def test_the_budget_is_spent_to_a_millionth_and_never_exceeded(
     epsilon: float, power: float, parts: list[float]
 ) -> None:
-    shares = 10**power, [part / math.fsum(parts) for part in parts]
+    delta, shares = 10**power, [part / math.fsum(parts) for part in parts]
     spent = epsilon_of(noise_multipliers(epsilon, delta, shares), delta, RESERVED_COORDINATES)
     assert epsilon * (1 - 1e-6) < spent <= epsilon
 
