@@ -25,7 +25,7 @@ export BACKROW_VECTORS ?= $(abspath ../shared/vectors)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-long lint stage demo bench clean
+.PHONY: help venv test test-long lint style types contracts stage demo bench clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,10 +58,16 @@ stage: $(STAMP)
 	@$(BIN)/python -m pip wheel -q --disable-pip-version-check --no-deps --no-build-isolation -w build/wheel .
 	@$(BIN)/python -m zipfile -e build/wheel/*.whl $(STAGE)
 
-lint: stage ## ruff on the sources; mypy and the import contracts on the unpacked wheel
+lint: style types contracts ## ruff on the sources; mypy and the import contracts on the unpacked wheel
+
+style: $(STAMP)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/ruff format --check $(SOURCES)
+
+types: stage
 	cd $(STAGE) && MYPYPATH=. $(CURDIR)/$(BIN)/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p backrow
+
+contracts: stage
 	cd $(STAGE) && PYTHONPATH=. $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 	$(BIN)/pytest -q tests/architecture/test_imports.py tests/architecture/test_machine_traces.py
 

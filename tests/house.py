@@ -11,9 +11,9 @@ WINGS = ("client", "privacy", "server", "simulations")
 
 
 @cache
-def files() -> tuple[str, ...]:
-    """Paths of all tracked files, and of new ones that git does not ignore."""
-    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+def files(*, new: bool = True) -> tuple[str, ...]:
+    """Paths of all tracked files and, if asked for, of new ones that git does not ignore."""
+    command = ["git", "ls-files", "--cached", *(["--others", "--exclude-standard"] if new else [])]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return tuple(sorted({path for path in result.stdout.splitlines() if (ROOT / path).is_file()}))
 
