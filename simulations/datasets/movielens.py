@@ -103,7 +103,7 @@ def _read_folder(edition: Edition, folder: Traversable, source: str, scope: Cata
     if not edition.complete(folder):
         wanted = " or ".join(" + ".join(layout) for layout in edition.layouts)
         raise DataError(f"{edition.name} from {source} is incomplete: it needs {wanted}")
-    if edition is ML_1M:
+    if edition.name == ML_1M.name:
         catalogue = _catalogue_dat(folder.joinpath("movies.dat").read_bytes())
         parquet = folder.joinpath("ml-1m.parquet")
         if parquet.is_file():

@@ -50,7 +50,7 @@ def available() -> list[Listing]:
     listings = []
     for edition in EDITIONS.values():
         source = locate(edition.name)
-        others = f", or {Place.RECBOLE}" if edition is ML_100K else ""
+        others = f", or {Place.RECBOLE}" if edition.name == ML_100K.name else ""
         where = f"here ({source.place})" if source else f"{Place.PUBLISHER} ({movielens.HOME_PAGE}){others}"
         listings.append(Listing(edition.name, edition.description, where))
     return listings
@@ -71,7 +71,9 @@ def locate(name: str) -> Source | None:
             return Source(Place.DATA, archive)
     if fetch.intact(archive := fetch.cache_folder() / _archive(edition), edition.sha256):
         return Source(Place.CACHE, archive)
-    if edition is ML_100K and fetch.intact(wheel := fetch.cache_folder() / fetch.RECBOLE_WHEEL, fetch.RECBOLE_SHA256):
+    if edition.name == ML_100K.name and fetch.intact(
+        wheel := fetch.cache_folder() / fetch.RECBOLE_WHEEL, fetch.RECBOLE_SHA256
+    ):
         return Source(Place.RECBOLE, wheel)
     return None
 
@@ -149,7 +151,7 @@ def _fetched(edition: Edition, offline: bool) -> Source:
     tries: list[tuple[Place, Callable[[], Path]]] = [
         (Place.PUBLISHER, lambda: fetch.from_publisher(edition.url, edition.sha256))
     ]
-    if edition is ML_100K:
+    if edition.name == ML_100K.name:
         tries.append((Place.RECBOLE, fetch.from_recbole_wheel))
     reasons = []
     if offline:
