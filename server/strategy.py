@@ -20,6 +20,8 @@ from backrow.server.programs.base import Answer
 from backrow.server.programs.model import ModelProgram
 from backrow.server.round import OpenRound, Release, Void
 
+START_TIMEOUT = 120.0
+"""Seconds to wait for nodes to register."""
 NODE_TIMEOUT = 3600.0
 """Seconds to wait for a node's answer; Flower reports dead nodes earlier."""
 
@@ -67,6 +69,8 @@ class Coordinator:
         key: signs every call.
         noise: round number to the source of that round's noise.
         observe: told of every finished round.
+        nodes: how many nodes to wait for before the first round; later rounds take whoever is there.
+        problems: what nodes did wrong, in sentences; filled while running.
     """
 
     schedule: Schedule
@@ -75,6 +79,7 @@ class Coordinator:
     key: SigningKey
     noise: Callable[[int], RandomSource]
     observe: Observer
+    nodes: int = 1
     problems: list[str] = field(default_factory=list)
 
     def run(self, grid: Grid) -> Outcome:
@@ -85,6 +90,7 @@ class Coordinator:
         releases: list[Release] = []
         reports: list[RoundReport] = []
         program, stopped = self.program, None
+        self._await_nodes(grid)
         for plan in self.schedule.rounds:
             started = time.monotonic()
             query = plan.query.query
@@ -115,6 +121,12 @@ class Coordinator:
             reports.append(RoundReport(plan, outcome, cohort.size, took_part, spent, upload_bytes(plan), seconds))
             self.observe(reports[-1])
         return Outcome(program, tuple(releases), tuple(reports), stopped)
+
+    def _await_nodes(self, grid: Grid) -> None:
+        """Nodes register while Flower starts; give them time, then go on with those that are there."""
+        give_up = time.monotonic() + START_TIMEOUT
+        while len(list(grid.get_node_ids())) < self.nodes and time.monotonic() < give_up:
+            time.sleep(0.1)
 
     def _enrol(self, grid: Grid, plan: RoundPlan) -> Cohort:
         """Ask every node anew: nodes come and go between rounds, and so do consents."""

@@ -62,7 +62,7 @@ def train(
     def noise(number: int) -> RandomSource:
         return SeededRandom(seed, "noise", number)
 
-    coordinator = Coordinator(committed.schedule, committed.program, journal, key, noise, observe)
+    coordinator = Coordinator(committed.schedule, committed.program, journal, key, noise, observe, nodes)
     outcomes: list[Outcome] = []
     started = time.monotonic()
     try:

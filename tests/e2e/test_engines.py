@@ -1,10 +1,11 @@
 """Both engines, any number of nodes: the same aggregates and releases, bit for bit, on MovieLens 100K."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from backrow.simulations.pipeline import Prepared, commit, prepare
+from backrow.simulations.pipeline import Prepared, commit, people, prepare
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import train
 
@@ -18,30 +19,33 @@ def prepared(data_dir: Path) -> Prepared:
     return prepare(scenario("gradient"))
 
 
-def scenario(trainer: str, rounds: int = 2, **data: str) -> Scenario:
+def scenario(trainer: str) -> Scenario:
+    # Event-level DP-SGD trains a model per device and round: a fifth of the devices and one round will do.
+    slow = trainer == "opacus-event"
     return Scenario.model_validate(
         {
             "seed": 5,
             "trainer": trainer,
-            "data": {"name": "ml-100k", **data},
-            "model": {"rounds": rounds},
-            "cohort": {"withheld": 0.2},
-            "event": {"epochs": 1},
+            "data": {"name": "ml-100k"},
+            "model": {"rounds": 1 if slow else 2},
+            "cohort": {"withheld": 0.8 if slow else 0.2},
         }
     )
 
 
 def released(trainer: str, prepared: Prepared, folder: Path, engine: str, nodes: int, seed: int = 5) -> list[str]:
     """Digests of the released integer sums, in order."""
-    committed = commit(scenario(trainer), prepared)
+    made = scenario(trainer)
+    asked = replace(prepared, population=people(made, prepared.dataset, prepared.split.train))
+    committed = commit(made, asked)
     trained = train(
-        committed, prepared.population, folder / "journal.jsonl", engine=engine, nodes=nodes, seed=seed,
+        committed, asked.population, folder / "journal.jsonl", engine=engine, nodes=nodes, seed=seed,
         observe=lambda report: None,
     )  # fmt: skip
     assert trained.problems == ()
     entries = [json.loads(line) for line in (folder / "journal.jsonl").read_text().splitlines()]
     digests = [entry["digest"] for entry in entries if entry["kind"] == "release"]
-    assert len(digests) == len(committed.schedule.rounds) == 4
+    assert len(digests) == len(committed.schedule.rounds) >= 3
     return digests
 
 
