@@ -1,0 +1,119 @@
+"""The command line: `backrow`. Heavy libraries are imported by the command that needs them."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backrow.privacy.errors import BackrowError
+from backrow.simulations import cli_data, cli_recommend, telemetry
+
+TRACEBACK = "BACKROW_TRACEBACK"
+"""Set it to see where an unexpected error came from."""
+
+app = typer.Typer(
+    name="backrow",
+    help="Private, federated recommendations: what a streaming service learns by watching its viewers, learned without "
+    "watching them.",
+    epilog="Start with: backrow demo",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command(epilog="Example: backrow demo --data ml-100k --out runs/first")
+def demo(
+    out: Annotated[Path | None, typer.Option(help="Folder to write; must not exist. [default: runs/demo-N]")] = None,
+    data: Annotated[str | None, typer.Option(help="ml-1m or ml-100k. [default: ml-1m if it can be had]")] = None,
+) -> None:
+    """Train on real viewing data and show what privacy costs and gives, in about three minutes.
+
+    A run on Flower and Ray with four nodes that host all devices, then the same devices at epsilon 1, 3, 8 and without
+    privacy: one table, one viewer's top ten, one report.
+    """
+    from backrow.simulations.demo import run_demo
+
+    run_demo(out or unused_folder("demo"), data)
+
+
+@app.command(epilog="Example: backrow simulate examples/ml-100k.toml --set privacy.epsilon=1 --no-baselines")
+def simulate(
+    scenario: Annotated[Path, typer.Argument(metavar="RUN.toml")],
+    data: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="In place of the scenario's data.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="In place of one value; may be repeated.")
+    ] = None,
+    engine: Annotated[str | None, typer.Option(help="inprocess, or flower (Flower's simulation on Ray).")] = None,
+    trainer: Annotated[
+        str | None, typer.Option(help="gradient, subspace, opacus, opacus-event or prior (counts only).")
+    ] = None,
+    no_baselines: Annotated[bool, typer.Option("--no-baselines", help="Train and evaluate ours only.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Run folder to write; must not exist. [default: runs/SCENARIO-N]")
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
+) -> None:
+    """Run one scenario: devices answer, the coordinator learns from noisy sums, the result is measured.
+
+    RUN.toml is a scenario file; examples/ has two. The run folder holds the resolved scenario, results.json,
+    metrics.parquet, the round journal, the signed model and report.html. Progress goes to standard error.
+    """
+    from backrow.simulations import console
+    from backrow.simulations.runner import run
+    from backrow.simulations.scenario_file import load_scenario
+
+    loaded = load_scenario(scenario, settings or (), data=data, engine=engine, trainer=trainer)
+    folder = out or unused_folder(scenario.stem)
+    console.err.print(console.budget_words(loaded.privacy), style="dim", soft_wrap=True)
+    with console.progress() as observe:
+        results = run(loaded, folder, observe=observe, baselines=not no_baselines)
+    console.print_warnings(results.warnings)
+    if json:
+        sys.stdout.write(results.to_json())
+    else:
+        console.print_results(results)
+    (console.err if json else console.out).print(f"report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+
+
+app.command(name="recommend", epilog="Example: backrow recommend --run runs/ml-100k-1 --user 42")(
+    cli_recommend.recommend
+)
+app.add_typer(cli_data.app, name="data")
+
+
+def unused_folder(name: str) -> Path:
+    """runs/NAME-1, or the first such folder that is not there."""
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder
+
+
+def main() -> None:
+    """Console script `backrow`: exit code 0, 1 (a sentence on standard error) or 2 (usage)."""
+    telemetry.switch_off()
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BackrowError as error:
+        _stop(str(error))
+    except OSError as error:
+        _stop(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        first = str(error).splitlines()[0] if str(error) else "no message"
+        _stop(f"{type(error).__name__}: {first} (unexpected; {TRACEBACK}=1 shows where it came from)")
+
+
+def _stop(message: str) -> None:
+    from backrow.simulations.console import print_error
+
+    print_error(message)
+    sys.exit(1)

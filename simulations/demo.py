@@ -1,0 +1,119 @@
+"""What `make demo` runs: real data, a run on Flower and Ray, the privacy-utility frontier, one viewer's shelf."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backrow.privacy.errors import DataError
+from backrow.simulations import console
+from backrow.simulations.cli_recommend import print_shelf
+from backrow.simulations.datasets.dataset import Dataset
+from backrow.simulations.datasets.registry import load
+from backrow.simulations.report.run_report import REPORT, frontier_rows, write_frontier
+from backrow.simulations.results import Results
+from backrow.simulations.runner import refuse_existing, run
+from backrow.simulations.scenario import Scenario
+from backrow.simulations.scenario_file import make_scenario
+from backrow.simulations.viewer import picks_for
+from backrow.simulations.wording import duration
+
+PREFERRED = ("ml-1m", "ml-100k")
+NODES = 4
+EPSILONS = (1.0, 3.0, 8.0)
+SHOWN = "gradient-3"
+"""The run whose model recommends to the viewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One run of the demo.
+
+    Attributes:
+        name: of its folder.
+        baselines: also popularity, the prior alone, ours without privacy and the non-private references.
+    """
+
+    name: str
+    trainer: str
+    epsilon: float
+    engine: str = "inprocess"
+    baselines: bool = False
+
+
+def parts() -> tuple[Part, ...]:
+    """The runs, in order: Flower first."""
+    ours = [Part(f"gradient-{epsilon:g}", "gradient", epsilon, baselines=epsilon == 3.0) for epsilon in EPSILONS]
+    return (Part("flower-opacus-3", "opacus", 3.0, engine="flower"), *ours, Part("opacus-8", "opacus", 8.0))
+
+
+def run_demo(folder: Path, data: str | None) -> None:
+    """Run all parts and print what they found.
+
+    Args:
+        folder: must not exist.
+        data: a data set's name; None: the largest that can be had.
+
+    Raises:
+        ScenarioError: the folder exists.
+        DataError: no data set can be had.
+    """
+    refuse_existing(folder)
+    started = time.monotonic()
+    dataset = _largest(data)
+    console.out.print(
+        f"[bold]{dataset.name}[/] (from {dataset.source}): {len(dataset.viewers):,} viewers, one device each, "
+        f"{len(dataset.catalogue):,} titles, {len(dataset.interactions):,} things watched.",
+        soft_wrap=True,
+    )
+    console.print_warnings(dataset.warnings)
+    runs: list[tuple[str, Results]] = []
+    for part in parts():
+        scenario = _scenario(part, dataset.name)
+        where = f"on Flower and Ray, {NODES} nodes" if part.engine == "flower" else "in this process"
+        console.out.print(f"\n[bold]{part.name}[/]: trainer {part.trainer}, {where}", soft_wrap=True)
+        console.out.print(console.budget_words(scenario.privacy), style="dim", soft_wrap=True)
+        with console.progress() as observe:
+            runs.append((part.name, run(scenario, folder / part.name, observe=observe, baselines=part.baselines)))
+    write_frontier(folder, runs)
+    _print_findings(folder, runs, dataset)
+    console.out.print(f"\nreport: {folder / REPORT} ({duration(time.monotonic() - started)} in all)", soft_wrap=True)
+
+
+def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Dataset) -> None:
+    first = runs[0][1]
+    console.print_warnings(text for _, results in runs for text in results.warnings)
+    console.print_rows(
+        f"{first.dataset}, split {first.split}: each viewer's held-out title among {first.titles:,} titles",
+        [row for row in frontier_rows(runs) if row.protocol == "full"],
+    )
+    console.out.print(
+        "Noise is seeded here: these releases are simulated and claim nothing in production. Each line is a run of "
+        "its own; whoever sees two of them must add both budgets.\n",
+        style="dim",
+    )
+    viewer = dataset.viewers[0]
+    print_shelf(picks_for(folder / SHOWN, viewer, 10), f"viewer {viewer}")
+
+
+def _scenario(part: Part, data: str) -> Scenario:
+    table: dict[str, Any] = {
+        "nodes": NODES,
+        "engine": part.engine,
+        "trainer": part.trainer,
+        "data": {"name": data},
+        "privacy": {"epsilon": part.epsilon},
+        "evaluation": {"protocols": ["full"], "baselines": ["popularity", "ease"]},
+    }
+    return make_scenario(table, "the demo")
+
+
+def _largest(data: str | None) -> Dataset:
+    if data is not None:
+        return load(data)
+    for name in PREFERRED[:-1]:
+        try:
+            return load(name)
+        except DataError as reason:
+            console.err.print(f"{reason}", style="dim", soft_wrap=True, markup=False)
+    return load(PREFERRED[-1])

@@ -1,0 +1,134 @@
+"""What a run found: results.json, one row per model, epsilon, seed and protocol."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backrow.privacy.errors import DataError
+
+
+class Row(BaseModel):
+    """One model under one protocol. Rates are ground truth of the simulator and are never released.
+
+    Attributes:
+        model: "backrow", "prior" or a baseline's name.
+        trainer: how devices answered; None for baselines.
+        protocol: "full": the whole catalogue is ranked; "ncf": the test title among 99 sampled ones.
+        epsilon: the target; None claims no privacy.
+        epsilon_spent: of everything reserved; None where no privacy is claimed.
+        delta, unit, adjacency: of the claim; None where no privacy is claimed.
+        releases: how many releases the epsilon covers.
+        bytes_up_per_device: what one device uploads in the whole run.
+        hr_at_10, ndcg_at_10, recall_at_20: mean over viewers, 0..1.
+        coverage_at_10: share of the catalogue that some viewer's first ten show.
+        seconds: wall time of training.
+        seed: of the run.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+    model: str
+    trainer: str | None
+    protocol: Literal["full", "ncf"]
+    epsilon: float | None
+    epsilon_spent: float | None
+    delta: float | None
+    unit: str | None
+    adjacency: str | None
+    releases: int
+    bytes_up_per_device: int
+    hr_at_10: float = Field(alias="hr@10", ge=0, le=1)
+    ndcg_at_10: float = Field(alias="ndcg@10", ge=0, le=1)
+    recall_at_20: float = Field(alias="recall@20", ge=0, le=1)
+    coverage_at_10: float = Field(alias="coverage@10", ge=0, le=1)
+    seconds: float
+    seed: int
+
+    @property
+    def private(self) -> bool:
+        """Whether a device-level epsilon is claimed."""
+        return self.epsilon is not None
+
+
+class Results(BaseModel):
+    """One run.
+
+    Attributes:
+        engine: "inprocess" or "flower".
+        nodes: Flower nodes; each hosts its part of the devices.
+        aggregation: "trusted": the edge that adds sees single contributions.
+        noise: "once": drawn on the sum; "shares": by devices.
+        dataset: its name.
+        split: "ncf" or "last".
+        devices: enrolled.
+        titles: in the catalogue that is ranked.
+        rows: ours first, then the baselines.
+        warnings: what a reader must know before believing the figures.
+        simulated: noise came from a seed or from floating point: no production claim.
+        notes: what else should be said.
+        extras: figures in other units than the rows', such as an event-level epsilon.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    engine: str
+    nodes: int
+    aggregation: str
+    noise: str
+    dataset: str
+    split: str
+    devices: int
+    titles: int
+    rows: tuple[Row, ...]
+    warnings: tuple[str, ...] = ()
+    simulated: bool = True
+    notes: tuple[str, ...] = ()
+    extras: dict[str, float] = Field(default_factory=dict)
+
+    def under(self, protocol: Literal["full", "ncf"]) -> tuple[Row, ...]:
+        """The rows of one protocol."""
+        return tuple(row for row in self.rows if row.protocol == protocol)
+
+    def to_json(self) -> str:
+        """The text of results.json."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read back what `to_json` wrote.
+
+        Raises:
+            DataError: the text is not such a file.
+        """
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            place = ".".join(str(part) for part in first["loc"]) or "the file"
+            raise DataError(
+                f"this is no results.json of this version ({place}: {first['msg']}): run it again"
+            ) from None
+
+    def write(self, path: Path) -> None:
+        """Write results.json; a reader sees all of it or nothing."""
+        write_whole(path, self.to_json())
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file so that a crash leaves the old content, or none, but never a part."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,220 @@
+"""A scenario: everything that decides a run, validated; read by `scenario_file`, written as run.toml.
+
+Defaults are the reference scenario. A model's fields left empty follow `backrow.server.defaults`.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+
+NO_PRIVACY = "none"
+"""TOML has no null: `epsilon = "none"` claims no privacy and adds no noise."""
+
+EngineName = Literal["inprocess", "flower"]
+TrainerName = Literal["gradient", "subspace", "opacus", "opacus-event", "prior"]
+BaselineName = Literal["popularity", "puresvd", "ease", "ials"]
+ProtocolName = Literal["full", "ncf"]
+
+
+def _none_word(value: object) -> object:
+    return None if value == NO_PRIVACY else value
+
+
+def _as_tuple(value: object) -> object:
+    return tuple(value) if isinstance(value, list) else value
+
+
+Budget = Annotated[
+    float | None,
+    BeforeValidator(_none_word),
+    PlainSerializer(lambda value: NO_PRIVACY if value is None else value, when_used="json"),
+]
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, no unknown keys, no silent conversion of types."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class DataSection(Section):
+    """Which viewing data, and how it is split.
+
+    Attributes:
+        name: of a known data set; exactly one of name and path.
+        path: of a CSV or Parquet file.
+        split: "ncf" (the published test titles of ml-1m), "last" (each viewer's last title) or "auto".
+        catalogue: "rated" titles only, or "all" that the publisher lists.
+        signals: "interactions" (every watched title counts the same) or "events" (ratings become generated
+            watch events, and those the device's own confidence weights).
+        recent_days: public window of the recent counts, in days.
+    """
+
+    name: str | None = Field(default=None, min_length=1)
+    path: Annotated[Path | None, Field(strict=False)] = None
+    split: Literal["auto", "ncf", "last"] = "auto"
+    catalogue: Literal["rated", "all"] = "rated"
+    signals: Literal["interactions", "events"] = "interactions"
+    recent_days: int = Field(default=28, ge=1, le=36_500)
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        if (self.name is None) == (self.path is None):
+            said = "both are given" if self.name is not None else "neither is given"
+            raise ValueError(f"give either name (a known data set) or path (a CSV or Parquet file); {said}")
+        return self
+
+
+class PrivacySection(Section):
+    """The budget and who is trusted.
+
+    Attributes:
+        epsilon: budget of everything the run releases, > 0; None claims no privacy.
+        delta: failure probability of the claim, in (0, 1).
+        aggregation: "trusted": the edge that adds sees single contributions.
+        noise: "once": drawn by the coordinator on the sum.
+    """
+
+    epsilon: Budget = Field(default=3.0, gt=0)
+    delta: float = Field(default=1e-5, gt=0, lt=1)
+    aggregation: Literal["trusted", "secure"] = "trusted"
+    noise: Literal["once", "shares"] = "once"
+
+    @field_validator("aggregation")
+    @classmethod
+    def _only_trusted(cls, value: str) -> str:
+        if value == "secure":
+            raise ValueError('the secure sum is not built yet; use "trusted", where the edge sees single contributions')
+        return value
+
+    @field_validator("noise")
+    @classmethod
+    def _only_once(cls, value: str) -> str:
+        if value == "shares":
+            raise ValueError('noise shares on devices come with the secure sum, which is not built yet; use "once"')
+        return value
+
+
+class ModelSection(Section):
+    """The public numbers of training. None: `backrow.server.defaults` decides by trainer and epsilon.
+
+    Attributes:
+        rounds: training rounds after the counts.
+        learning_rate: of the gradient trainers, > 0.
+        popularity_share, recent_share: of the budget (mu squared); the rest is for training.
+        alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
+    """
+
+    rounds: int | None = Field(default=None, ge=0, le=10_000)
+    learning_rate: float | None = Field(default=None, gt=0)
+    popularity_share: float = Field(default=0.1, gt=0, lt=1)
+    recent_share: float = Field(default=0.02, ge=0, lt=1)
+    alpha0: float = Field(default=0.4, gt=0)
+    ridge: float = Field(default=0.1, gt=0)
+
+    @model_validator(mode="after")
+    def _something_is_left(self) -> Self:
+        if self.popularity_share + self.recent_share >= 1:
+            raise ValueError("popularity_share and recent_share must leave some budget for training: lower them")
+        return self
+
+
+class CohortSection(Section):
+    """Who is asked.
+
+    Attributes:
+        minimum: smallest cohort whose sum is released; None: a rule of the runner.
+        withheld: share of owners who withhold consent, in [0, 1).
+    """
+
+    minimum: int | None = Field(default=None, ge=1)
+    withheld: float = Field(default=0.0, ge=0, lt=1)
+
+
+class EventSection(Section):
+    """Local DP-SGD over single watch events; read by the trainer `opacus-event` only.
+
+    Attributes:
+        noise_multiplier: noise sd / clip norm of every step; 0 claims no event-level privacy.
+        clip_norm: L2 bound of one event's gradient, > 0.
+        epochs: expected passes over the local history.
+        batch: expected events per step from a history of length `history`.
+        learning_rate: step, in units of 1 / the loss' largest curvature; stable below 2.
+        history: public length that turns `batch` into a sampling rate, >= batch.
+    """
+
+    noise_multiplier: float = Field(default=1.0, ge=0)
+    clip_norm: float = Field(default=0.1, gt=0)
+    epochs: int = Field(default=1, ge=1, le=1_000)
+    batch: int = Field(default=32, ge=1)
+    learning_rate: float = Field(default=0.05, gt=0)
+    history: int = Field(default=128, ge=1)
+
+    @model_validator(mode="after")
+    def _rate_at_most_one(self) -> Self:
+        if self.batch > self.history:
+            raise ValueError(f"batch {self.batch} cannot exceed history {self.history}: lower it")
+        return self
+
+
+class EvaluationSection(Section):
+    """What is measured. Ground truth of the simulator: nothing of it is ever released.
+
+    Attributes:
+        protocols: "full" (the whole catalogue) and "ncf" (99 sampled negatives, for comparison with papers).
+        baselines: non-private models fitted beside ours.
+        tuning: evaluate on the validation titles, carved from training, instead of the test titles.
+    """
+
+    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(_as_tuple)] = Field(("full", "ncf"), min_length=1)
+    baselines: Annotated[tuple[BaselineName, ...], BeforeValidator(_as_tuple)] = (
+        "popularity",
+        "puresvd",
+        "ease",
+        "ials",
+    )
+    tuning: bool = False
+
+    @field_validator("protocols", "baselines")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("name each of them once")
+        return value
+
+
+class Scenario(Section):
+    """One run. Equal scenarios give equal releases.
+
+    Attributes:
+        seed: of everything a simulation draws.
+        nodes: Flower nodes; each hosts its part of the devices. Results do not depend on it.
+        engine: "inprocess" (this process) or "flower" (Flower's simulation on Ray). Results do not depend on it.
+        trainer: how devices compute their answers; "prior" asks counts only.
+    """
+
+    seed: int = Field(default=1, ge=0, lt=2**63)
+    nodes: int = Field(default=1, ge=1, le=10_000)
+    engine: EngineName = "inprocess"
+    trainer: TrainerName = "gradient"
+    data: DataSection
+    privacy: PrivacySection = PrivacySection()
+    model: ModelSection = ModelSection()
+    cohort: CohortSection = CohortSection()
+    event: EventSection = EventSection()
+    evaluation: EvaluationSection = EvaluationSection()
+
+    def to_toml(self) -> str:
+        """The resolved scenario as TOML; `scenario_file.load_scenario` reads it back to an equal one."""
+        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+
+
+def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+    """TOML has no null: a key left out takes its default, which for these keys is None."""
+    return {
+        key: _without_none(value) if isinstance(value, dict) else value
+        for key, value in table.items()
+        if value is not None
+    }
