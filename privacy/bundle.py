@@ -5,7 +5,6 @@ signature; `model.safetensors` holds tensors only; `catalogue.json` lists the ti
 by the coordinator (`backrow.server.registry`), verified here by the device and the auditor before use.
 """
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from numpy.typing import NDArray
 
 from backrow.privacy.errors import BundleError
@@ -20,7 +20,7 @@ from backrow.privacy.signing import BUNDLE, SigningKey, verify
 
 FORMAT = "backrow-bundle/1"
 MANIFEST, MODEL, CATALOGUE = "manifest.json", "model.safetensors", "catalogue.json"
-_SAFETENSORS = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
+_SAFETENSORS: dict[str, np.dtype[Any]] = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ def canonical(value: object) -> bytes:
 
 def sign_manifest(manifest: dict[str, Any], files: dict[str, bytes], key: SigningKey) -> bytes:
     """Bytes of `manifest.json` for these files. Runs on the coordinator."""
-    listed = {name: {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)} for name, data in files.items()}
+    listed = {name: {"sha256": _sha256(data), "bytes": len(data)} for name, data in files.items()}
     body = {**manifest, "format": FORMAT, "files": listed, "key": key.public.hex()}
     signed = {**body, "signature": key.sign(BUNDLE, canonical(body)).hex()}
     return json.dumps(signed, sort_keys=True, indent=1, allow_nan=False).encode() + b"\n"
@@ -67,7 +67,7 @@ def open_bundle(folder: Path, public_key: bytes) -> Bundle:
     contents = {}
     for name in (MODEL, CATALOGUE):
         data, expected = _read(folder, name), manifest["files"].get(name, {})
-        if hashlib.sha256(data).hexdigest() != expected.get("sha256"):
+        if _sha256(data) != expected.get("sha256"):
             raise BundleError(f"{name} is damaged: it is not the file the coordinator signed; fetch the bundle again")
         contents[name] = data
     try:
@@ -119,6 +119,12 @@ def _manifest(data: bytes, public_key: bytes) -> dict[str, Any]:
         raise BundleError("the bundle is not signed: only a bundle signed by the coordinator is used") from None
     verify(public_key, BUNDLE, canonical(body), signature)
     return manifest
+
+
+def _sha256(data: bytes) -> str:
+    digest = Hash(SHA256())  # not hashlib: it would load a second OpenSSL into the device SDK
+    digest.update(data)
+    return digest.finalize().hex()
 
 
 def _read(folder: Path, name: str) -> bytes:

@@ -29,7 +29,6 @@ _WORDS = 4
 """Words of a candidate: cell, acceptance (high, low), offset inside the cell."""
 _CHUNK = 2**14
 """Candidates at a time. Fits the cache; does not change what is sampled."""
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(16)
 
 _RELATIVE_ERROR = 2.0**-47
 _TAIL_MASS = math.erfc(_REACH / math.sqrt(2))
@@ -186,9 +185,17 @@ def _mass(value: Int64Array, noise_scale: float) -> FloatArray:
     square, square_error = _product(x, x)
     rest = square_error / 2 + x * x_rest
     total = np.zeros(x.shape)
-    for node, weight in zip(_NODES / (2 * noise_scale), _WEIGHTS, strict=True):
+    nodes, weights = _quadrature()
+    for node, weight in zip(nodes / (2 * noise_scale), weights, strict=True):
         total += weight * np.exp(-node * (x + node / 2))
     return np.asarray(np.exp(-square / 2) * (1 - rest) * total)
+
+
+@lru_cache(maxsize=1)
+def _quadrature() -> tuple[FloatArray, FloatArray]:
+    """Gauss-Legendre nodes and weights; made when first used, so that importing the device SDK stays light."""
+    nodes, weights = np.polynomial.legendre.leggauss(16)
+    return nodes, weights
 
 
 def _product(a: FloatArray, b: FloatArray | np.float64) -> tuple[FloatArray, FloatArray]:

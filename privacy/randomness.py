@@ -129,7 +129,7 @@ class SeededRandom:
         """The next 8 n bytes as n little-endian numbers, shape (n,), read-only."""
         return _as_uint64(self.bytes(8 * n))
 
-    def numpy(self) -> np.random.Generator:
+    def numpy(self) -> "np.random.Generator":  # quoted: numpy.random is loaded when first used
         """A numpy generator for uses that carry no claim; the same one at every call."""
         return np.random.Generator(np.random.PCG64(int.from_bytes(self._key(_USAGE_NUMPY), "little")))
 

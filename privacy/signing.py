@@ -2,7 +2,6 @@
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from backrow.privacy.errors import SignatureError
 
@@ -20,7 +19,7 @@ class SigningKey:
 
     def __init__(self, seed: bytes) -> None:
         self._key = Ed25519PrivateKey.from_private_bytes(seed)
-        self.public: bytes = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+        self.public: bytes = self._key.public_key().public_bytes_raw()
 
     def sign(self, context: str, payload: bytes) -> bytes:
         """Signature over (context, payload), 64 bytes."""

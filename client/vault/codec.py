@@ -50,4 +50,6 @@ def decode_event(data: bytes) -> WatchEvent:
         kind, at, title, device, position, rating, query = json.loads(data[1:])
         return WatchEvent(EventKind(kind), at, title, DeviceKind(device), position, rating, query)
     except (ValueError, TypeError):
-        raise DamagedVaultError("an entry of the history is not an event: erase the vault to start anew") from None
+        raise DamagedVaultError(
+            "an entry of the history is not an event: restore the file, or remove it to start anew"
+        ) from None

@@ -1,13 +1,15 @@
 """The vault's file on disk: made in one step, private, checked before SQLite touches it, removed whole."""
 
 import os
-import sqlite3
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backrow.privacy.errors import DamagedVaultError, VaultError
+
+if TYPE_CHECKING:  # loaded with the first vault: edges and simulations that open none do without it
+    import sqlite3
 
 APPLICATION_ID = 0x42_4B_52_57
 """`BKRW`, at the place where SQLite keeps an application's mark."""
@@ -17,16 +19,16 @@ _MODE = 0o600
 _BESIDE = ("-wal", "-journal", "-shm")
 
 _PASSING = {
-    sqlite3.SQLITE_BUSY: "it is in use by another process: close it there first",
-    sqlite3.SQLITE_LOCKED: "it is in use by another process: close it there first",
-    sqlite3.SQLITE_FULL: "the disk is full; nothing was recorded: free some space",
-    sqlite3.SQLITE_IOERR: "the disk refused to read or write; nothing was recorded: check the disk",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened: check that its folder exists and may be written",
-    sqlite3.SQLITE_READONLY: "it cannot be written: check the permissions of the file and its folder",
-    sqlite3.SQLITE_PERM: "it cannot be written: check the permissions of the file and its folder",
-    sqlite3.SQLITE_NOMEM: "memory is used up; nothing was recorded",
+    "SQLITE_BUSY": "it is in use by another process: close it there first",
+    "SQLITE_LOCKED": "it is in use by another process: close it there first",
+    "SQLITE_FULL": "the disk is full; nothing was recorded: free some space",
+    "SQLITE_IOERR": "the disk refused to read or write; nothing was recorded: check the disk",
+    "SQLITE_CANTOPEN": "it cannot be opened: check that its folder exists and may be written",
+    "SQLITE_READONLY": "it cannot be written: check the permissions of the file and its folder",
+    "SQLITE_PERM": "it cannot be written: check the permissions of the file and its folder",
+    "SQLITE_NOMEM": "memory is used up; nothing was recorded",
 }
-"""SQLite's primary result codes that say nothing about the file's content."""
+"""SQLite's primary results that say nothing about the file's content."""
 
 
 @contextmanager
@@ -37,12 +39,15 @@ def translated(path: Path) -> Iterator[None]:
         DamagedVaultError: SQLite does not find what was written.
         VaultError: the file is busy, or cannot be read or written at this moment.
     """
+    import sqlite3
+
     try:
         yield
     except sqlite3.Error as problem:
-        code = getattr(problem, "sqlite_errorcode", None)
-        if code is not None and code & 0xFF in _PASSING and code != sqlite3.SQLITE_IOERR_SHORT_READ:
-            raise VaultError(f"the vault {path.name} was not used: {_PASSING[code & 0xFF]}") from None
+        result = getattr(problem, "sqlite_errorname", "")  # primary result, perhaps with a detail: SQLITE_IOERR_WRITE
+        primary = "_".join(result.split("_")[:2])
+        if primary in _PASSING and result != "SQLITE_IOERR_SHORT_READ":
+            raise VaultError(f"the vault {path.name} was not used: {_PASSING[primary]}") from None
         raise DamagedVaultError(
             f"the vault {path.name} is damaged and cannot be read: restore it, or remove it to start anew"
         ) from None
@@ -52,16 +57,14 @@ def translated(path: Path) -> Iterator[None]:
         ) from None
 
 
-def create_file(path: Path, schema: str, header: bytes, head: bytes) -> None:
-    """Write an empty vault beside `path` and put it there in one step, unless another process was faster.
+def create_file(path: Path, draft: Path, schema: str, header: bytes, head: bytes) -> None:
+    """Write an empty vault to `draft` and put it at `path` in one step, unless another process was faster.
 
     Raises:
         VaultError: the folder does not exist or cannot be written.
     """
     with translated(path):
-        handle, name = tempfile.mkstemp(".new", f".{path.name}.", path.parent)  # readable by its owner only
-        os.close(handle)
-        draft = Path(name)
+        os.close(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_RDWR, _MODE))
         try:
             _fill(draft, schema, header, head)
             for suffix in _BESIDE:  # left by a vault removed by hand; SQLite would read them into ours
@@ -89,8 +92,10 @@ def check_file(path: Path) -> None:
             path.chmod(_MODE)
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path) -> "sqlite3.Connection":
     """Open the file for this process alone. Raises sqlite3.Error: use inside `translated`."""
+    import sqlite3
+
     connection = sqlite3.connect(
         f"{path.as_uri()}?mode=rw", uri=True, timeout=1.0, isolation_level=None, check_same_thread=False
     )
@@ -115,6 +120,8 @@ def unlink_all(path: Path) -> None:
 
 
 def _fill(draft: Path, schema: str, header: bytes, head: bytes) -> None:
+    import sqlite3
+
     connection = sqlite3.connect(draft, isolation_level=None)
     try:
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")

@@ -2,15 +2,16 @@
 
 Every nonce is 96 random bits. A counter would repeat after an old copy of the file was restored, and a
 repeated nonce breaks AES-GCM; at one event a second, random ones stay below a 2^-33 risk for a century.
+Hashes come from `cryptography`: hashlib would load a second OpenSSL, a third of what the SDK may take.
 Secrets cannot be wiped from Python's memory; that is not attempted.
 """
 
-import hashlib
-import hmac
 from collections.abc import Callable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from backrow.privacy.errors import DamagedVaultError, VaultError, WrongKeyError
 
@@ -40,9 +41,9 @@ class Sealer:
 
     def __init__(self, data_key: bytes, vault_id: bytes, entropy: Entropy) -> None:
         # One key per use, each one HKDF-Expand block (RFC 5869) of the random data key.
-        self._aead = AESGCM(hmac.digest(data_key, b"backrow vault: seal\x01", "sha256"))
-        self._digest_key = hmac.digest(data_key, b"backrow vault: digest\x01", "sha256")
-        self._label_key = hmac.digest(data_key, b"backrow vault: label\x01", "sha256")
+        self._aead = AESGCM(_hmac(data_key, b"backrow vault: seal\x01"))
+        self._digest_key = _hmac(data_key, b"backrow vault: digest\x01")
+        self._label_key = _hmac(data_key, b"backrow vault: label\x01")
         self._vault_id = vault_id
         self._entropy = entropy
 
@@ -62,11 +63,13 @@ class Sealer:
                 return self._aead.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], self._vault_id + place)
             except InvalidTag:
                 pass
-        raise DamagedVaultError("an entry of the vault was changed, moved or damaged: erase the vault to start anew")
+        raise DamagedVaultError(
+            "an entry of the vault was changed, moved or damaged: restore the file, or remove it to start anew"
+        )
 
     def label(self, name: str) -> bytes:
         """What stands in the file for a note's name."""
-        return hmac.digest(self._label_key, name.encode(), "sha256")[:LABEL_BYTES]
+        return _hmac(self._label_key, name.encode())[:LABEL_BYTES]
 
     def digest(self, place: bytes, sealed: bytes) -> int:
         """One row's term of the digest over all rows.
@@ -74,7 +77,7 @@ class Sealer:
         The terms are added modulo 2^256, so a row can be added, replaced or counted out without reading
         the others (MSet-Add-Hash, Clarke et al. 2003; the sum is kept sealed, as it must be).
         """
-        return int.from_bytes(hmac.digest(self._digest_key, place + sealed, "sha256"), "big")
+        return int.from_bytes(_hmac(self._digest_key, place + sealed), "big")
 
 
 def new_header(host_key: bytes, entropy: Entropy) -> tuple[bytes, Sealer]:
@@ -82,7 +85,7 @@ def new_header(host_key: bytes, entropy: Entropy) -> tuple[bytes, Sealer]:
     vault_id, data_key, nonce = entropy(VAULT_ID_BYTES), entropy(KEY_BYTES), entropy(NONCE_BYTES)
     front = MAGIC + bytes([VERSION]) + vault_id
     body = front + nonce + AESGCM(host_key).encrypt(nonce, data_key, front)
-    return body + hashlib.sha256(body).digest(), Sealer(data_key, vault_id, entropy)
+    return body + _sha256(body), Sealer(data_key, vault_id, entropy)
 
 
 def open_header(header: object, host_key: bytes, entropy: Entropy) -> Sealer:
@@ -100,7 +103,7 @@ def open_header(header: object, host_key: bytes, entropy: Entropy) -> Sealer:
     if header[len(MAGIC)] != VERSION:
         raise VaultError("this vault was written by a newer version of the SDK: update this one")
     body, checksum = header[:-_CHECKSUM_BYTES], header[-_CHECKSUM_BYTES:]
-    if len(header) != HEADER_BYTES or hashlib.sha256(body).digest() != checksum:
+    if len(header) != HEADER_BYTES or _sha256(body) != checksum:
         raise DamagedVaultError("the vault's header is damaged, so nothing in it can be read: restore the file")
     front, wrapped = body[:-_WRAPPED_BYTES], body[-_WRAPPED_BYTES:]
     try:
@@ -114,3 +117,15 @@ def check_host_key(key: bytes) -> None:
     """Raises ValueError unless it is 32 bytes."""
     if not isinstance(key, bytes) or len(key) != KEY_BYTES:
         raise ValueError(f"the vault's key is {KEY_BYTES} random bytes from the platform's key store")
+
+
+def _hmac(key: bytes, data: bytes) -> bytes:
+    mac = HMAC(key, SHA256())
+    mac.update(data)
+    return mac.finalize()
+
+
+def _sha256(data: bytes) -> bytes:
+    digest = Hash(SHA256())
+    digest.update(data)
+    return digest.finalize()

@@ -7,7 +7,6 @@ in the place of the file (together with its -wal), which is a true vault of an e
 """
 
 import os
-import sqlite3
 import struct
 import threading
 from collections.abc import Iterable, Iterator
@@ -15,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from backrow.client.events import WatchEvent
 from backrow.client.vault.codec import decode_event, encode_event
@@ -31,6 +30,9 @@ from backrow.client.vault.sealing import (
     open_header,
 )
 from backrow.privacy.errors import DamagedVaultError, VaultError
+
+if TYPE_CHECKING:
+    import sqlite3
 
 _SCHEMA = """
 CREATE TABLE header (one INTEGER PRIMARY KEY CHECK (one = 1), bytes BLOB NOT NULL);
@@ -68,7 +70,7 @@ class Vault:
 
     __slots__ = ("_connection", "_lock", "_path", "_sealer")
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, sealer: Sealer) -> None:
+    def __init__(self, path: Path, connection: "sqlite3.Connection", sealer: Sealer) -> None:
         """Use `Vault.open`."""
         self._path = path
         self._connection: sqlite3.Connection | None = connection
@@ -95,7 +97,8 @@ class Vault:
         while True:
             if not place.exists():
                 header, sealer = new_header(key, entropy)
-                create_file(place, _SCHEMA, header, _Head().sealed(sealer))
+                draft = place.with_name(f".{place.name}.{entropy(8).hex()}.new")
+                create_file(place, draft, _SCHEMA, header, _Head().sealed(sealer))
             check_file(place)
             with translated(place):
                 connection = connect(place)
@@ -227,7 +230,9 @@ class Vault:
             for label, sealed in connection.execute("SELECT label, sealed FROM notes"):
                 digest, notes = digest + self._term(_note_place(label), sealed), notes + 1
         if (events, notes, digest % (1 << 8 * DIGEST_BYTES)) != (head.events, head.notes, head.digest):
-            raise DamagedVaultError("entries of the vault were changed, removed or put back: erase it to start anew")
+            raise DamagedVaultError(
+                "entries of the vault were changed, removed or put back: restore the file, or remove it"
+            )
 
     def _term(self, place: bytes, sealed: object) -> int:
         return self._sealer.digest(place, sealed) if isinstance(sealed, bytes) else 0
@@ -243,14 +248,14 @@ class Vault:
         self._connection.execute("UPDATE head SET sealed = ?", (head.sealed(self._sealer),))
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def _reading(self) -> "Iterator[sqlite3.Connection]":
         with self._lock, translated(self._path):
             if self._connection is None:
                 raise VaultError("the vault is closed: open it again")
             yield self._connection
 
     @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> "Iterator[sqlite3.Connection]":
         with self._reading() as connection:
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -262,13 +267,13 @@ class Vault:
                 raise
 
     @contextmanager
-    def _change(self) -> Iterator[tuple[sqlite3.Connection, _Head]]:
+    def _change(self) -> "Iterator[tuple[sqlite3.Connection, _Head]]":
         """A transaction with the head as it is on disk: nothing is remembered that a failure could make untrue."""
         with self._transaction() as connection:
             yield connection, self._read_head()
 
 
-def _single(connection: sqlite3.Connection, query: str) -> object:
+def _single(connection: "sqlite3.Connection", query: str) -> object:
     rows = connection.execute(query).fetchmany(2)
     return rows[0][0] if len(rows) == 1 else None
 

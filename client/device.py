@@ -1,0 +1,247 @@
+"""The device: the whole SDK in four verbs (record, recommend, take_part, erase) and one switch (consent).
+
+In its folder: `history.vault` (events), `participation.vault` (consent and which rounds were answered; an
+erase of the history keeps it, because forgetting it would let the device answer a round twice), and the
+installed public model. The device writes no log.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from backrow.client.answers import answer_device
+from backrow.client.consent import Consent
+from backrow.client.events import WatchEvent
+from backrow.client.installed import install_bundle, installed_model
+from backrow.client.model import PublicModel
+from backrow.client.policy import DevicePolicy
+from backrow.client.recommend import Pick, recommend
+from backrow.client.vault.store import Vault
+from backrow.client.weights import RECENT_SECONDS, Preferences, confidence
+from backrow.privacy import wire
+from backrow.privacy.errors import BundleError, RefusedCallError, VaultError
+from backrow.privacy.plan import Aggregation, RoundPlan
+from backrow.privacy.randomness import OsRandom, RandomSource
+
+HISTORY, PARTICIPATION = "history.vault", "participation.vault"
+DEFAULT_POLICY = DevicePolicy()
+
+
+def system_clock() -> int:
+    """Unix seconds."""
+    return int(time.time())
+
+
+class Device:
+    """One owner's device. Its threads may share it; a second process cannot open it. Cannot be printed."""
+
+    def __init__(
+        self,
+        folder: Path,
+        key: bytes,
+        coordinator_key: bytes,
+        policy: DevicePolicy,
+        clock: Callable[[], int],
+        random: Callable[[], RandomSource],
+    ) -> None:
+        """Use `Device.open`."""
+        self._folder, self._key, self._coordinator_key = folder, key, coordinator_key
+        self._policy, self._clock, self._random = policy, clock, random
+        self._history = Vault.open(folder / HISTORY, key)
+        try:
+            self._participation = Vault.open(folder / PARTICIPATION, key)
+        except BaseException:
+            self._history.close()
+            raise
+        self._consent = Consent(self._participation)
+        self._model: PublicModel | None = None
+        self._answering = threading.Lock()
+        self._swapping = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        folder: str | os.PathLike[str],
+        key: bytes,
+        *,
+        coordinator_key: bytes,
+        policy: DevicePolicy = DEFAULT_POLICY,
+        clock: Callable[[], int] = system_clock,
+        random: Callable[[], RandomSource] = OsRandom,
+    ) -> Self:
+        """Open the device kept in `folder`, or a new one.
+
+        Args:
+            folder: made if it does not exist, readable by its owner only.
+            key: 32 bytes from the platform's key store; encrypts everything about the owner.
+            coordinator_key: pinned Ed25519 public key, 32 bytes; nothing signed by another is used.
+            policy: what the device refuses.
+            clock: Unix seconds.
+            random: makes the source of one round's rounding and training; dropped after the round.
+
+        Raises:
+            WrongKeyError, DamagedVaultError, VaultError: as `Vault.open`.
+            ValueError: a key is not 32 bytes.
+        """
+        if not isinstance(coordinator_key, bytes) or len(coordinator_key) != 32:
+            raise ValueError("the coordinator's public key has 32 bytes: pin the one its operator publishes")
+        place = Path(folder).absolute()
+        try:
+            place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as problem:
+            raise VaultError(f"no device can be kept in {place} ({problem.strerror}): choose another folder") from None
+        return cls(place, key, coordinator_key, policy, clock, random)
+
+    def record(self, event: WatchEvent) -> None:
+        """Keep one event, encrypted; it is on disk when this returns. Never leaves the device.
+
+        Raises:
+            ValueError: the event lies in the future or cannot be kept.
+            VaultError: it could not be written.
+        """
+        if isinstance(event, WatchEvent) and event.at > self._clock():
+            raise ValueError("the event lies in the future by this device's clock: check its time (seconds, not ms)")
+        with self._swapping:
+            self._history.append(event)
+
+    def install(self, bundle_folder: str | os.PathLike[str]) -> None:
+        """Verify a model bundle and use it from now on. If it is refused, the former model stays.
+
+        Raises:
+            BundleError, SignatureError: as `install_bundle`.
+        """
+        with self._swapping:
+            self._model = install_bundle(self._folder, Path(bundle_folder), self._coordinator_key)
+
+    def recommend(self, count: int = 10) -> list[Pick]:
+        """What to watch next, from all own events (also none). Nothing leaves; consent is not needed.
+
+        Raises:
+            BundleError: no model is installed, or it is no longer what was signed.
+            ValueError: count < 1.
+        """
+        model = self._installed()
+        if model is None:
+            raise BundleError("no model is installed yet: call install() with a bundle of the coordinator")
+        return recommend(model, self._preferences(model, RECENT_SECONDS), count)
+
+    @property
+    def consent(self) -> bool:
+        """True while the owner grants contributions. Withheld by default."""
+        return self._consent.granted()
+
+    def set_consent(self, granted: bool) -> None:
+        """Grant or withdraw contributions; durable when this returns. Recommending goes on either way.
+
+        Raises: as `Consent.decide`.
+        """
+        self._consent.decide(granted)
+
+    def take_part(self, call: bytes) -> bytes | None:
+        """Answer one round: the bytes that may leave. None while consent is withheld.
+
+        Consent is asked before the call is read, before the history is read and before the bytes are handed
+        out. A (run, round) is answered at most once; that is on disk before this returns. A crash in between
+        can waste an answer, never repeat one.
+
+        Args:
+            call: a signed `RoundCall`.
+
+        Raises:
+            SignatureError, MalformedMessageError: not a call of the pinned coordinator; nothing of it is used.
+            RefusedCallError: the policy refuses it, it was answered already, or this device cannot answer it.
+        """
+        if not self.consent:
+            return None
+        with self._answering:
+            message = wire.decode_signed(call, self._coordinator_key)
+            if not isinstance(message, wire.RoundCall):
+                raise RefusedCallError(f"a device answers round calls only, this is a {type(message).__name__}")
+            source = self._random()
+            model = self._check(message, source)
+            if not self.consent:
+                return None
+            data = wire.encode(self._answer(message, model, source))
+            self._remember(message.plan)
+            return data if self.consent else None
+
+    def erase(self) -> None:
+        """Withdraw consent, destroy the history and its key, and start an empty one.
+
+        The public model stays, and so does which rounds were answered. What earlier rounds released cannot be
+        taken out of a published model; epsilon bounds its influence.
+
+        Raises:
+            VaultError: it could not be written; call again.
+        """
+        with self._answering, self._swapping:
+            self._consent.decide(False)
+            self._history.erase()
+            self._history = Vault.open(self._folder / HISTORY, self._key)
+
+    def close(self) -> None:
+        """Let go of the files. Closing twice does nothing."""
+        with self._swapping:
+            self._history.close()
+            self._participation.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return "<Device: not printable>"
+
+    def _installed(self) -> PublicModel | None:
+        with self._swapping:
+            if self._model is None:
+                self._model = installed_model(self._folder, self._coordinator_key)
+            return self._model
+
+    def _preferences(self, model: PublicModel, recent_seconds: int) -> Preferences:
+        return confidence(self._history.events(), model.rows, self._clock(), recent_seconds)
+
+    def _check(self, call: wire.RoundCall, source: RandomSource) -> PublicModel:
+        """The model whose catalogue the call's rows are. Raises RefusedCallError."""
+        plan = call.plan
+        self._policy.check(plan, call.cohort_size)
+        if plan.aggregation is not Aggregation.TRUSTED:
+            raise RefusedCallError("the call asks for a masked answer, which this version cannot give: update the SDK")
+        if source.simulated and not plan.simulated:
+            raise RefusedCallError("a seeded device answers simulated rounds only: open it with random=OsRandom")
+        if plan.round in self._answered(plan.run_id):
+            raise RefusedCallError("this round was answered already: a device counts once")
+        model = self._installed()
+        if model is None or len(model.ids) != plan.query.rows:
+            raise RefusedCallError("the call is about a catalogue this device does not have: install its bundle first")
+        return model
+
+    def _answer(self, call: wire.RoundCall, model: PublicModel, source: RandomSource) -> wire.Contribution:
+        try:
+            recent_seconds = int(call.settings.get("recent_seconds", RECENT_SECONDS))
+            history = self._preferences(model, recent_seconds).history
+            update = answer_device(call, history, source)
+        except ImportError as problem:
+            raise RefusedCallError(f"the call's trainer needs {problem.name}, which is not installed here") from None
+        except (LookupError, ValueError) as problem:
+            raise RefusedCallError(
+                f"the call lacks what its trainer needs, or contradicts itself ({type(problem).__name__}): not answered"
+            ) from problem
+        return wire.Contribution(call.plan.run_id, call.plan.round, call.plan.query.query, update.values)
+
+    def _answered(self, run_id: str) -> list[int]:
+        kept = self._participation.note(f"answered/{run_id}")
+        return [] if kept is None else [int(number) for number in json.loads(kept)]
+
+    def _remember(self, plan: RoundPlan) -> None:
+        rounds = sorted({*self._answered(plan.run_id), plan.round})
+        self._participation.keep_note(f"answered/{plan.run_id}", json.dumps(rounds).encode())
