@@ -13,8 +13,11 @@ from backrow.privacy.errors import NonFiniteUpdateError
 
 FloatArray = NDArray[np.float64]
 
-SMALLEST_CLIP_NORM, LARGEST_CLIP_NORM = 1e-100, 1e100
-"""Outside this range squares of float64 numbers vanish or overflow."""
+SMALLEST_CLIP_NORM, LARGEST_CLIP_NORM = 1e-50, 1e50
+LARGEST_NORM = 1e75
+"""Of an answer before clipping, or of either factor of a rank-one answer."""
+_VANISHING = 1e-100
+"""Within these ranges no square that matters vanishes or overflows in float64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,8 @@ def clip(update: FloatArray, clip_norm: float) -> ClippedUpdate:
     Guarantees: norm <= clip_norm exactly as stored; direction kept; a zero update stays zero.
 
     Raises:
-        NonFiniteUpdateError: any entry is NaN or infinite, or too large to square.
-        ValueError: clip_norm is not in 1e-100 .. 1e100.
+        NonFiniteUpdateError: any entry is NaN or infinite, or astronomically large (norm beyond 1e75).
+        ValueError: clip_norm is not in 1e-50 .. 1e50.
     Source: McMahan et al. 2018, "Learning differentially private recurrent language models", alg. 1.
     """
     return clip_dense(np.asarray(update, dtype=np.float64)[None], clip_norm).device(0)
@@ -120,8 +123,7 @@ def clip_outer(left: FloatArray, right: FloatArray, clip_norm: float) -> OuterBl
     """
     _check_bound(clip_norm)
     factors = _factors(_outer_norms(left, right), clip_norm, left[:1].size * right[:1].size)
-    # Squares of numbers this small vanish and their norm with them; such an answer is as good as zero.
-    vanishing = np.minimum(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)) < SMALLEST_CLIP_NORM
+    vanishing = np.minimum(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)) < _VANISHING
     factors[vanishing] = 0.0
     return OuterBlock(left, right * factors[:, None], clip_norm)
 
@@ -132,7 +134,8 @@ def _dense_norms(values: FloatArray) -> FloatArray:
 
 def _outer_norms(left: FloatArray, right: FloatArray) -> FloatArray:
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1))
+        one, other = np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)
+        return np.where(np.maximum(one, other) > LARGEST_NORM, np.inf, one * other)
 
 
 def _factors(norms: FloatArray, clip_norm: float, dimension: int) -> FloatArray:
@@ -152,12 +155,12 @@ def _check_clipped(norms: FloatArray | np.floating, clip_norm: float) -> None:
 
 
 def _check_finite(norms: FloatArray | np.floating) -> None:
-    if not np.all(np.isfinite(norms)):
+    if not np.all(norms <= LARGEST_NORM**2):  # of two factors
         raise NonFiniteUpdateError(
-            "an update holds NaN, infinity or a number too large to square; check the watch history it was made from"
+            "an update holds NaN, infinity or absurdly large numbers; check the watch history it was made from"
         )
 
 
 def _check_bound(clip_norm: float) -> None:
     if not SMALLEST_CLIP_NORM <= clip_norm <= LARGEST_CLIP_NORM:
-        raise ValueError(f"clip_norm must be a positive number (1e-100 .. 1e100), got {clip_norm}")
+        raise ValueError(f"clip_norm must be a positive number (1e-50 .. 1e50), got {clip_norm}")

@@ -35,7 +35,7 @@ def blocks(draw: st.DrawFn) -> tuple[np.ndarray, int]:
     return draw(hnp.arrays(np.float64, shape, elements=AWKWARD)), draw(st.integers(0, shape[0] - 1))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(blocks(), BOUNDS, SCALES)
 def test_one_device_changes_the_sum_of_a_dense_block_by_at_most_the_sensitivity(
     block: tuple[np.ndarray, int], clip_norm: float, scale: float
@@ -50,7 +50,7 @@ def test_one_device_changes_the_sum_of_a_dense_block_by_at_most_the_sensitivity(
     assert within(change, integer_sensitivity(clip_norm, updates[0].size, scale, Rounding.BLOCK_NEAREST))
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(blocks(), BOUNDS, SCALES, st.integers(0, 2**32))
 def test_one_device_changes_the_sum_of_an_outer_block_by_at_most_the_sensitivity(
     block: tuple[np.ndarray, int], clip_norm: float, scale: float, seed: int
@@ -66,6 +66,7 @@ def test_one_device_changes_the_sum_of_an_outer_block_by_at_most_the_sensitivity
     assert within(change, integer_sensitivity(clip_norm, change.size, scale, Rounding.BLOCK_NEAREST))
 
 
+@settings(deadline=None)
 @given(blocks(), BOUNDS, SCALES, st.integers(0, 2**32))
 @pytest.mark.parametrize("rounding", [Rounding.DEVICE_STOCHASTIC, Rounding.DEVICE_NEAREST])
 def test_one_device_never_adds_more_than_the_sensitivity(

@@ -4,26 +4,28 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from backrow.privacy.clipping import ClippedUpdate, DenseBlock, OuterBlock, clip, clip_dense, clip_outer
 from backrow.privacy.errors import NonFiniteUpdateError
 
-FLOATS = st.floats(-1e150, 1e150, allow_subnormal=True)
-BOUNDS = st.floats(1e-100, 1e100)
+FLOATS = st.floats(-1e74, 1e74, allow_subnormal=True)
+BOUNDS = st.floats(1e-50, 1e50)
 
 
 def exact_square(values: np.ndarray) -> Fraction:
     return sum((Fraction(value) ** 2 for value in values.ravel().tolist()), Fraction(0))
 
 
+@settings(deadline=None)
 @given(hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(1, 4)), elements=FLOATS), BOUNDS)
 def test_the_stored_norm_never_exceeds_the_bound(update: np.ndarray, clip_norm: float) -> None:
     assert exact_square(clip(update, clip_norm).values) <= Fraction(clip_norm) ** 2
 
 
+@settings(deadline=None)
 @given(
     hnp.arrays(np.float64, st.tuples(st.just(3), st.integers(1, 6)), elements=FLOATS),
     hnp.arrays(np.float64, st.tuples(st.just(3), st.integers(1, 4)), elements=FLOATS),
