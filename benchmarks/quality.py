@@ -14,12 +14,13 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from rich.console import Console
+
 from backrow.simulations.pipeline import Prepared, commit, prepare
 from backrow.simulations.progress import Progress
 from backrow.simulations.results import Row
 from backrow.simulations.runner import baseline_rows, finish_model
 from backrow.simulations.scenario import Scenario
-from rich.console import Console
 
 RESULTS = Path(__file__).parent / "results"
 FIGURES = ("hr_at_10", "ndcg_at_10", "recall_at_20", "coverage_at_10")

@@ -65,4 +65,3 @@ def split_blocks(slots: Sequence[int]) -> list[tuple[int, list[int]]]:
 def _train(call: RoundCall, block: HistoryBlock, random: RandomSource) -> ClippedBlock | NoisedBlock:
     trainer = trainer_for(call.plan.query.query, call.trainer)
     return trainer.answer(TrainingCall(call.plan, call.tensors, call.settings), block, random)
-

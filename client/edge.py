@@ -53,7 +53,9 @@ class DeviceEdge:
 
     def enrol(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.EnrolCall)
-        return wire.encode(wire.EnrolReply(request.run_id, tuple(sorted(d for d in self._devices if self._devices[d].consent))))
+        return wire.encode(
+            wire.EnrolReply(request.run_id, tuple(sorted(d for d in self._devices if self._devices[d].consent)))
+        )
 
     def answer(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.RoundCall)
@@ -108,13 +110,13 @@ class SimulatedEdge:
         slots = [self._slots[position] for position in invited]
         total = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
         for block, members in split_blocks(slots):
+            hosted = [self._slots[invited[member]] for member in members]
+
+            def device_random(position: int, hosted: Sequence[int] = hosted) -> RandomSource:
+                return self._random("round", plan.round, hosted[position])
+
             histories = [self._histories[invited[member]] for member in members]
-            total += answer_block(
-                request,
-                histories,
-                self._random("train", plan.round, block),
-                lambda position, members=members: self._random("round", plan.round, slots[members[position]]),
-            )
+            total += answer_block(request, histories, self._random("train", plan.round, block), device_random)
         return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
 
 

@@ -74,7 +74,9 @@ def open_bundle(folder: Path, public_key: bytes) -> Bundle:
         catalogue = json.loads(contents[CATALOGUE])
     except ValueError:
         raise BundleError(f"{CATALOGUE} is not JSON: this bundle cannot be used") from None
-    if not isinstance(catalogue, list) or not all(isinstance(t, dict) and isinstance(t.get("id"), str) for t in catalogue):
+    if not isinstance(catalogue, list) or not all(
+        isinstance(t, dict) and isinstance(t.get("id"), str) for t in catalogue
+    ):
         raise BundleError(f"{CATALOGUE} is not a list of titles with an id: this bundle cannot be used")
     return Bundle(manifest, read_safetensors(contents[MODEL]), catalogue)
 
@@ -110,7 +112,11 @@ def _manifest(data: bytes, public_key: bytes) -> dict[str, Any]:
         manifest = json.loads(data)
     except ValueError:
         raise BundleError(f"{MANIFEST} is not JSON: fetch the bundle again") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or not isinstance(manifest.get("files"), dict):
+    if (
+        not isinstance(manifest, dict)
+        or manifest.get("format") != FORMAT
+        or not isinstance(manifest.get("files"), dict)
+    ):
         raise BundleError(f"{MANIFEST} is not a {FORMAT} manifest: update the SDK or fetch the bundle again")
     body = {name: value for name, value in manifest.items() if name != "signature"}
     try:

@@ -1,1 +1,4 @@
-"""Placeholder."""
+"""The coordinator: rounds, cohorts, the journal, programs, signed bundles, the Flower ServerApp.
+
+Imports `backrow.privacy`, never `backrow.client`; only `backrow.simulations` imports it.
+"""

@@ -28,7 +28,7 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
             return Steps(1, 0.0)
         case "gradient" | "opacus" | "opacus-event":
             if budget < 2:
-                return Steps(4, 3.0)
+                return Steps(6, 2.0)
             if budget < 5:
                 return Steps(12, 2.0)
             if budget < 15:

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backrow.privacy.accounting.events import GaussianRelease
 from backrow.privacy.accounting.calibration import epsilon_of
+from backrow.privacy.accounting.events import GaussianRelease
 from backrow.privacy.errors import BudgetExhaustedError, JournalError
 from backrow.privacy.plan import RoundPlan, Schedule
 
@@ -52,9 +52,13 @@ class Journal:
         try:
             self._file = path.open("xb")
         except FileExistsError:
-            raise JournalError(f"{path} exists: a run never continues another run's journal; use a new folder") from None
+            raise JournalError(
+                f"{path} exists: a run never continues another run's journal; use a new folder"
+            ) from None
         _sync_folder(path.parent)
-        self._write("schedule", epsilon=schedule.epsilon, delta=schedule.delta, rounds=[describe(p) for p in schedule.rounds])
+        self._write(
+            "schedule", epsilon=schedule.epsilon, delta=schedule.delta, rounds=[describe(p) for p in schedule.rounds]
+        )
 
     def reserve(self, plan: RoundPlan) -> Reservation:
         """Set the budget of the next scheduled round aside, before its first message.

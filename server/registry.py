@@ -1,6 +1,5 @@
 """Writes signed model bundles: the same bytes for everybody. Runs on the coordinator."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -63,4 +62,4 @@ def write_bundle(
     # The manifest comes last and in one step: a bundle cut off while being written has none.
     draft = folder / f".{MANIFEST}"
     draft.write_bytes(sign_manifest(manifest, files, key))
-    os.replace(draft, folder / MANIFEST)
+    draft.replace(folder / MANIFEST)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
@@ -45,12 +44,6 @@ class RoundReport:
     seconds: float
 
 
-class Observer(Protocol):
-    """Is told of every finished round."""
-
-    def __call__(self, report: RoundReport) -> None: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a run left: its program after the last round, its releases and reports."""
@@ -78,7 +71,7 @@ class Coordinator:
     journal: Journal
     key: SigningKey
     noise: Callable[[int], RandomSource]
-    observe: Observer
+    observe: Callable[[RoundReport], None]
     nodes: int = 1
     problems: list[str] = field(default_factory=list)
 
@@ -132,7 +125,7 @@ class Coordinator:
         """Ask every node anew: nodes come and go between rounds, and so do consents."""
         call = wire.encode_signed(wire.EnrolCall(plan.run_id), self.key)
         replies = {}
-        for node, message in self._exchange(grid, wire.ENROL_ACTION, {node: call for node in sorted(grid.get_node_ids())}):
+        for node, message in self._exchange(grid, wire.ENROL_ACTION, dict.fromkeys(sorted(grid.get_node_ids()), call)):
             if isinstance(message, wire.EnrolReply) and message.run_id == plan.run_id:
                 replies[node] = message
             else:
@@ -144,8 +137,7 @@ class Coordinator:
         question = program.ask(plan.query.query)
         call = wire.RoundCall(plan, question.trainer, cohort.size, (), question.tensors, question.settings)
         calls = {
-            node: wire.encode_signed(replace(call, devices=devices), self.key)
-            for node, devices in cohort.nodes.items()
+            node: wire.encode_signed(replace(call, devices=devices), self.key) for node, devices in cohort.nodes.items()
         }
         for node, message in self._exchange(grid, wire.ANSWER_ACTION, calls):
             try:

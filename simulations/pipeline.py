@@ -43,9 +43,13 @@ class Committed:
     claim: PrivacyClaim
 
 
-def prepare(scenario: Scenario) -> Prepared:
-    """Load, split and people. Everything that can be wrong with the data is found here."""
-    dataset = load(str(scenario.data.name or scenario.data.path), catalogue=scenario.data.catalogue)
+def prepare(scenario: Scenario, *, now: int | None = None) -> Prepared:
+    """Load, split and people. Everything that can be wrong with the data is found here.
+
+    Args:
+        now: Unix seconds; later timestamps are refused.
+    """
+    dataset = load(str(scenario.data.name or scenario.data.path), catalogue=scenario.data.catalogue, now=now)
     split = make_split(dataset, scenario.data.split)
     if scenario.evaluation.tuning:
         split = tuning_view(split)

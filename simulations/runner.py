@@ -6,7 +6,6 @@ report.html. It holds no watch history.
 
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from backrow.privacy.units import PrivacyClaim
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import RoundReport
 from backrow.simulations.baselines.registry import make_baseline
-from backrow.simulations.metrics import evaluate
+from backrow.simulations.metrics import Scorer, evaluate
 from backrow.simulations.pipeline import Committed, Prepared, commit, prepare
 from backrow.simulations.population import Population
 from backrow.simulations.progress import Observer, Progress, ignore
@@ -31,9 +30,6 @@ from backrow.simulations.report.run_report import write_report
 from backrow.simulations.results import Results, Row
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
-
-Scorer = Callable[[NDArray[np.int64]], NDArray[np.float64]]
-"""Viewer indices to scores, shape (viewers, titles)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +55,7 @@ def run(scenario: Scenario, folder: Path, *, observe: Observer = ignore, baselin
     """
     refuse_existing(folder)
     observe(Progress("stage", f"loading {scenario.data.name or scenario.data.path}"))
-    prepared = prepare(scenario)
+    prepared = prepare(scenario, now=int(time.time()))
     committed = commit(scenario, prepared)
     folder.mkdir(parents=True)
     (folder / "run.toml").write_text(scenario.to_toml(), encoding="utf-8")
@@ -144,7 +140,7 @@ def model_scorer(model: PublicModel, population: Population) -> Scorer:
     factors = np.asarray(model.item_factors, dtype=np.float64)
     shared = gram(factors)
 
-    def score(viewers: NDArray[np.int64]) -> NDArray[np.float64]:
+    def score(viewers: NDArray[np.int32]) -> NDArray[np.float64]:
         block = [population.history(int(viewer)) for viewer in viewers]
         user_factors = solve_block(factors, block, model.alpha0, model.ridge, item_gram=shared)
         empty = np.array([len(history) == 0 for history in block])
@@ -226,5 +222,3 @@ def evaluated_rows(
             )
         )
     return rows
-
-

@@ -54,7 +54,7 @@ class GradientProgram:
         return cls(prior, rest, population, learning_rate, rounds, (rounds + 1) // 2, (rest, 0), trainer, settings)
 
     def schema(self) -> QuerySchema:
-        return QuerySchema(Query.GRADIENT, *self.factors.shape, clip_norm=CLIP_NORM)
+        return QuerySchema(Query.GRADIENT, self.factors.shape[0], self.factors.shape[1], CLIP_NORM)
 
     def ask(self) -> Question:
         return Question(self.trainer, {"factors": self.factors}, self.settings)

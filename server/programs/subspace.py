@@ -37,7 +37,7 @@ class SubspaceProgram:
         return cls(prior, direction, basis, np.zeros(prior.shape[1]))
 
     def schema(self) -> QuerySchema:
-        return QuerySchema(Query.SUBSPACE, *self.basis.shape, clip_norm=CLIP_NORM)
+        return QuerySchema(Query.SUBSPACE, self.basis.shape[0], self.basis.shape[1], CLIP_NORM)
 
     def ask(self) -> Question:
         return Question("subspace", {"deflation": self.direction, "basis": self.basis})

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
 from backrow.simulations.pipeline import Prepared, commit, people, prepare
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import train

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load, save
+
 from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL, open_bundle, read_safetensors
 from backrow.privacy.errors import BackrowError, BundleError, SignatureError
 from backrow.privacy.signing import SigningKey
@@ -13,8 +15,6 @@ from backrow.server.journal import Receipt
 from backrow.server.programs.base import ModelTensors
 from backrow.server.registry import write_bundle
 from backrow.server.round import Release
-from safetensors.numpy import load, save
-
 from tests.builders import plan
 
 KEY = SigningKey(bytes(range(32)))

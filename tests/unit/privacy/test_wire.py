@@ -5,14 +5,14 @@ import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from backrow.client.history import RawHistory
 from backrow.privacy import wire
 from backrow.privacy.errors import MalformedMessageError, SignatureError
 from backrow.privacy.queries import Query
 from backrow.privacy.signing import SigningKey
-from hypothesis import given
-from hypothesis import strategies as st
-
 from tests.builders import gradient_call, plan
 
 KEY = SigningKey(bytes(range(32)))
@@ -62,7 +62,9 @@ def test_a_contribution_that_fits_takes_four_bytes_a_coordinate() -> None:
     assert len(large) > 8 * 3000
 
 
-@pytest.mark.parametrize("leak", [RawHistory(np.array([1], np.int32), np.ones(1)), {"titles": [1]}, b"x", None, CALL.plan])
+@pytest.mark.parametrize(
+    "leak", [RawHistory(np.array([1], np.int32), np.ones(1)), {"titles": [1]}, b"x", None, CALL.plan]
+)
 def test_nothing_but_a_message_can_be_encoded(leak: object) -> None:
     with pytest.raises(TypeError, match="is not a message"):
         wire.encode(leak)  # type: ignore[arg-type]

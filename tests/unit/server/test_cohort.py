@@ -1,6 +1,7 @@
 """Cohorts: only who grants, nobody twice, never too few."""
 
 import pytest
+
 from backrow.privacy.errors import CohortError
 from backrow.privacy.wire import EnrolReply
 from backrow.server.cohort import invite

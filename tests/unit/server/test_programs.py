@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from backrow.privacy.queries import Query
 from backrow.server.programs.base import Answer
 from backrow.server.programs.gradient import CLIP_NORM, GradientProgram

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from backrow.privacy.errors import MalformedMessageError
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.queries import Query
@@ -12,7 +13,6 @@ from backrow.privacy.wire import BlindSum, EnrolReply
 from backrow.server.cohort import Cohort, invite
 from backrow.server.journal import Journal, Receipt
 from backrow.server.round import OpenRound, RoundSum, Void
-
 from tests.builders import plan
 
 COHORT = invite({1: EnrolReply("run", ("a", "b")), 2: EnrolReply("run", ("c",))}, 2, 100)

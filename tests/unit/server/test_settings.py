@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import pytest
+
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.plan import Noise
 from backrow.privacy.quantise import Rounding
