@@ -8,7 +8,7 @@ import numpy as np
 from backrow.client.answers import answer_block, split_blocks
 from backrow.client.history import RawHistory
 from backrow.privacy import wire
-from backrow.privacy.errors import CohortError, MalformedMessageError
+from backrow.privacy.errors import BackrowError, CohortError, MalformedMessageError
 from backrow.privacy.randomness import RandomSource
 
 T = TypeVar("T")
@@ -63,7 +63,10 @@ class DeviceEdge:
         total, participants = np.zeros((query.rows, query.columns), dtype=np.int64), 0
         for name in _distinct(request.devices):
             device = self._devices.get(name)
-            data = device.take_part(call) if device is not None else None
+            try:
+                data = device.take_part(call) if device is not None else None
+            except BackrowError:
+                data = None  # a refusal looks like absence, and one device never stops the others
             if data is None:
                 continue
             contribution = _expect(wire.decode(data), wire.Contribution)

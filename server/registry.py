@@ -10,7 +10,8 @@ from safetensors.numpy import save
 from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL, canonical, sign_manifest
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.units import PrivacyClaim
-from backrow.server.programs.base import ModelTensors
+from backrow.server.programs.base import FloatArray, ModelTensors
+from backrow.server.programs.prior import starting_factors
 from backrow.server.round import Release
 
 
@@ -35,6 +36,34 @@ def write_bundle(
     """
     if not releases:
         raise ValueError("a model made from no release has no receipt and cannot be published")
+    last = releases[-1].plan
+    receipts = [{"round": r.receipt.round, "line": r.receipt.line, "sha256": r.receipt.digest} for r in releases]
+    _write(folder, model, catalogue, {"run": last.run_id, "release": last.round, "receipts": receipts}, claim, key)
+
+
+def write_first_bundle(
+    folder: Path, metadata: FloatArray, catalogue: Sequence[dict[str, Any]], run_id: str, key: SigningKey
+) -> None:
+    """Write and sign the bundle that devices install before the first round: public metadata, nobody's data.
+
+    Args:
+        folder: created; must not exist.
+        metadata: public factors, shape (titles, rank), as `metadata_factors` makes them.
+        catalogue: as `write_bundle`.
+    """
+    flat = np.ones(len(catalogue))
+    model = ModelTensors(starting_factors(metadata, flat), flat, None, alpha0=0.4, ridge=0.1)
+    _write(folder, model, catalogue, {"run": run_id, "release": 0, "receipts": []}, None, key)
+
+
+def _write(
+    folder: Path,
+    model: ModelTensors,
+    catalogue: Sequence[dict[str, Any]],
+    origin: dict[str, Any],
+    claim: PrivacyClaim | None,
+    key: SigningKey,
+) -> None:
     tensors = {"item_factors": model.item_factors, "popularity": model.popularity}
     if model.recent is not None:
         tensors["recent"] = model.recent
@@ -43,11 +72,10 @@ def write_bundle(
         CATALOGUE: canonical(list(catalogue)),
     }
     manifest = {
-        "run": releases[-1].plan.run_id,
-        "release": releases[-1].plan.round,
-        "receipts": [{"round": r.receipt.round, "line": r.receipt.line, "sha256": r.receipt.digest} for r in releases],
+        **origin,
         "settings": {"alpha0": model.alpha0, "ridge": model.ridge},
-        "claim": {
+        "claim": claim
+        and {
             "epsilon": claim.epsilon,
             "delta": claim.delta,
             "unit": claim.unit.value,

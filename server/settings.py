@@ -26,6 +26,7 @@ class RunSettings:
         rounds: training rounds after the counts.
         learning_rate: of the gradient program.
         popularity_share, recent_share: of the budget (mu squared); recent 0 asks no recent counts.
+        recent_seconds: the public window of the recent counts, back from each device's now.
         alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
         simulated: noise is seeded or floating point.
         hosted: devices are hosted by a simulated edge, which may round sums of blocks.
@@ -43,6 +44,7 @@ class RunSettings:
     learning_rate: float
     popularity_share: float = 0.1
     recent_share: float = 0.02
+    recent_seconds: int = 28 * 86_400
     alpha0: float = 0.4
     ridge: float = 0.1
     aggregation: Aggregation = Aggregation.TRUSTED

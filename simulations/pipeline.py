@@ -113,6 +113,7 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         learning_rate=steps.learning_rate if model.learning_rate is None else model.learning_rate,
         popularity_share=model.popularity_share,
         recent_share=model.recent_share,
+        recent_seconds=scenario.data.recent_days * DAY,
         alpha0=model.alpha0,
         ridge=model.ridge,
         event=tuple((f"event_{name}", float(value)) for name, value in scenario.event.model_dump().items())

@@ -45,8 +45,10 @@ class ModelProgram:
 
     def ask(self, query: Query) -> Question:
         """What the devices are sent in the next round."""
-        if query in (Query.POPULARITY, Query.RECENT):
+        if query is Query.POPULARITY:
             return Question()
+        if query is Query.RECENT:
+            return Question(settings={"recent_seconds": float(self.settings.recent_seconds)})
         assert self.factors is not None, "training rounds follow the counts"
         return self.factors.ask()
 
