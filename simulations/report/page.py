@@ -238,17 +238,18 @@ def unprotected(results: Results) -> tuple[str, ...]:
     )
 
 
-def facts(results: Results) -> tuple[tuple[str, str], ...]:
-    """Data set and engine."""
+def facts(runs: Sequence[Results]) -> tuple[tuple[str, str], ...]:
+    """Data set and engines; the runs share the data set and its split."""
+    results = runs[0]
     split = {
         "ncf": "ncf: the published test titles, one for each viewer",
         "last": "last: each viewer's last title in time is held out",
     }.get(results.split.removesuffix("-tuning"), results.split)
-    nodes = f"{results.nodes} node{'s' if results.nodes > 1 else ''} hosting all devices"
+    engines = dict.fromkeys(f"{run.engine} with {run.nodes} node{'s' * (run.nodes > 1)}" for run in runs)
     return (
         ("Data set", f"{results.dataset}, {results.devices:,} viewers, one device each"),
         ("Catalogue", f"{results.titles:,} titles"),
         ("Split", split),
-        ("Engine", f"{results.engine}, {nodes}; the results do not depend on it"),
+        ("Engine", f"{', '.join(engines)}; a node hosts many devices; results do not depend on how many"),
         ("Aggregation", f"{results.aggregation}; noise added {results.noise}"),
     )

@@ -105,7 +105,7 @@ def _axes(axes: object, series: Sequence[Series], levels: Sequence[Level]) -> No
     axes.set_ylim(0, max(top * 1.08, 1e-3))
     axes.set_xticks(epsilons, [f"{epsilon:g}" for epsilon in epsilons])
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.tick_params(colors=_MUTED, length=0, pad=7)
     for side in ("top", "right", "left"):

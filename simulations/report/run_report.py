@@ -90,7 +90,7 @@ def _render(
         tables=tables,
         protected=page.protected(first, any(row.private for row in rows)),
         unprotected=page.unprotected(first),
-        facts=page.facts(first),
+        facts=page.facts(runs),
         warnings=list(dict.fromkeys(text for run in runs for text in run.warnings)),
         notes=list(dict.fromkeys(text for run in runs for text in run.notes)),
         extras=[(name, value) for run in runs for name, value in sorted(run.extras.items())],
