@@ -55,8 +55,8 @@ def noise_multipliers(
         shares: of the budget (mu squared), one per release, public, > 0, adding up to 1.
         coordinates: released in all, at most.
 
-    Guarantees: `epsilon_of(result, delta, coordinates) <= epsilon`, and of the default 10^7
-    coordinates and epsilon >= .2 also > epsilon (1 - 1e-6).
+    Guarantees: `epsilon_of(result, delta, coordinates) <= epsilon`; for epsilon .2 .. 20, delta >= 1e-10
+    and the default 10^7 coordinates also > epsilon (1 - 1e-6).
 
     Raises:
         ValueError: an argument is out of range, or epsilon is beyond what the integer sampler supports.

@@ -20,7 +20,7 @@ DELTA = 1e-5
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.floats(0.2, 30),
+    st.floats(0.2, 20),
     st.floats(-10, -1),
     st.lists(st.floats(0.01, 1), min_size=1, max_size=30),
 )
@@ -30,6 +30,15 @@ def test_the_budget_is_spent_to_a_millionth_and_never_exceeded(
     delta, shares = 10**power, [part / math.fsum(parts) for part in parts]
     spent = epsilon_of(noise_multipliers(epsilon, delta, shares), delta, RESERVED_COORDINATES)
     assert epsilon * (1 - 1e-6) < spent <= epsilon
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1e-3, 20), st.floats(-10, -1), st.integers(1, 10**9))
+def test_the_budget_is_never_exceeded_whatever_the_number_of_coordinates(
+    epsilon: float, power: float, coordinates: int
+) -> None:
+    multipliers = noise_multipliers(epsilon, 10**power, (0.3, 0.7), coordinates)
+    assert epsilon / 2 < epsilon_of(multipliers, 10**power, coordinates) <= epsilon
 
 
 @pytest.mark.parametrize("epsilon", [0.001, 0.01, 0.1, 1.0, 8.0])
