@@ -14,8 +14,9 @@ class DevicePolicy:
     """Limits of one device, chosen by the host application.
 
     Attributes:
-        largest_mu: largest sensitivity / noise standard deviation of one release, > 0. For a single
-            release .5 is epsilon 2.0, 1 is 4.4, 1.5 is 7.1 (delta 1e-5); infinity accepts no noise at all.
+        largest_mu: largest sensitivity / noise standard deviation of one release, > 0. One release with .5
+            has epsilon 2.0, with 1 4.4, with 1.5 7.1 (delta 1e-5, unit device, adjacency zero-out). Infinity
+            accepts no noise at all. How many releases there are is not limited here.
         smallest_cohort: fewest devices, invited and summed, >= 1.
         known: the queries, with version, whose meaning this device knows.
         accept_trusted: answer an edge in the clear, which then sees this device's own answer.

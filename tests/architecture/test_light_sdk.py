@@ -7,7 +7,6 @@ import sys
 import pytest
 
 HEAVY = {"torch", "flwr", "ray", "pandas", "scipy", "opacus", "dp_accounting", "typer", "rich", "pydantic"}
-MOST_MIB = 10
 PROBE = """
 import json, re, sys
 import numpy, cryptography
@@ -35,9 +34,14 @@ def test_the_probe_would_see_a_heavy_package() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
-def test_the_sdk_takes_at_most_ten_mebibytes_more_than_numpy_and_cryptography() -> None:
-    """`import cryptography` alone loads nothing; what the SDK needs of it is loaded on both sides."""
-    ground = "import cryptography.hazmat.primitives.ciphers.aead"
+@pytest.mark.parametrize(
+    ("ground", "most"),
+    [
+        ("pass", 10),  # `import cryptography` alone loads nothing of it: 6.5 of these MiB are its OpenSSL
+        ("import cryptography.hazmat.primitives.ciphers.aead", 4),
+    ],
+)
+def test_the_sdk_takes_few_mebibytes_more_than_numpy_and_cryptography(ground: str, most: float) -> None:
     alone = min(probe(ground)[0] for _ in range(3))
     sdk = min(probe(f"{ground}\nimport backrow.client")[0] for _ in range(3))
-    assert (sdk - alone) / 1024 <= MOST_MIB
+    assert (sdk - alone) / 1024 <= most

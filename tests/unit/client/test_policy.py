@@ -1,0 +1,93 @@
+"""What a device refuses, whatever the coordinator signs."""
+
+import dataclasses
+import math
+
+import pytest
+
+from backrow.client.policy import DevicePolicy
+from backrow.privacy.accounting.gaussian import epsilon as epsilon_of_mu
+from backrow.privacy.errors import RefusedCallError
+from backrow.privacy.plan import Aggregation, RoundPlan
+from backrow.privacy.quantise import Rounding
+from backrow.privacy.queries import Query
+from tests.builders import plan
+
+OPEN = DevicePolicy(accept_trusted=True)
+
+
+def sound(**changes: object) -> RoundPlan:
+    """A plan that a device accepts if its owner trusts the edge."""
+    settings = {"minimum": 500, "population": 1000, "simulated": False, "rounding": Rounding.DEVICE_STOCHASTIC}
+    made: RoundPlan = plan(**{**settings, **changes})  # type: ignore[arg-type]
+    return made
+
+
+def test_a_sound_plan_is_accepted() -> None:
+    OPEN.check(sound(), 1000)
+
+
+def test_an_answer_in_the_clear_is_refused_by_default() -> None:
+    with pytest.raises(RefusedCallError, match="accept_trusted"):
+        DevicePolicy().check(sound(), 1000)
+    DevicePolicy().check(sound(aggregation=Aggregation.SECURE), 1000)
+
+
+def test_simulated_noise_is_refused_by_default() -> None:
+    with pytest.raises(RefusedCallError, match="simulated"):
+        OPEN.check(sound(simulated=True), 1000)
+    dataclasses.replace(OPEN, accept_simulated=True).check(sound(simulated=True), 1000)
+
+
+def test_too_little_noise_is_refused() -> None:
+    policy = dataclasses.replace(OPEN, largest_mu=0.5)
+    assert policy.smallest_noise_multiplier == 2.0
+    policy.check(sound(noise_multiplier=2.0), 1000)
+    with pytest.raises(RefusedCallError, match="too little noise"):
+        policy.check(sound(noise_multiplier=1.99), 1000)
+
+
+def test_no_noise_at_all_is_refused_unless_the_host_says_infinity() -> None:
+    with pytest.raises(RefusedCallError, match="too little noise"):
+        dataclasses.replace(OPEN, largest_mu=1e300).check(sound(noise_multiplier=0.0), 1000)
+    dataclasses.replace(OPEN, largest_mu=math.inf).check(sound(noise_multiplier=0.0), 1000)
+
+
+def test_a_small_crowd_is_refused_whether_invited_or_released() -> None:
+    policy = dataclasses.replace(OPEN, smallest_cohort=500)
+    policy.check(sound(minimum=500), 500)
+    for minimum, participants in ((499, 1000), (500, 499)):
+        with pytest.raises(RefusedCallError, match="crowd of 500"):
+            policy.check(sound(minimum=minimum), participants)
+
+
+def test_unknown_queries_and_versions_are_refused() -> None:
+    newer = sound()
+    newer = dataclasses.replace(newer, query=dataclasses.replace(newer.query, version=2))
+    with pytest.raises(RefusedCallError, match="version 2"):
+        OPEN.check(newer, 1000)
+    counts_only = dataclasses.replace(OPEN, known=frozenset({(Query.POPULARITY, 1)}))
+    counts_only.check(sound(), 1000)
+    with pytest.raises(RefusedCallError, match="gradient"):
+        counts_only.check(sound(query=Query.GRADIENT), 1000)
+
+
+def test_every_query_of_this_version_is_known() -> None:
+    for query in Query:
+        OPEN.check(sound(query=query), 1000)
+
+
+@pytest.mark.parametrize(("mu", "epsilon"), [(0.5, 2.0), (1.0, 4.4), (1.5, 7.1)])
+def test_the_documented_epsilons_are_right(mu: float, epsilon: float) -> None:
+    assert round(epsilon_of_mu(mu, 1e-5), 1) == epsilon
+
+
+@pytest.mark.parametrize("changes", [{"largest_mu": 0.0}, {"largest_mu": math.nan}, {"smallest_cohort": 0}])
+def test_a_policy_without_meaning_is_refused(changes: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"largest_mu|smallest_cohort"):
+        DevicePolicy(**changes)  # type: ignore[arg-type]
+
+
+def test_a_policy_cannot_be_changed_once_made() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        OPEN.accept_trusted = False  # type: ignore[misc]
