@@ -87,7 +87,9 @@ def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Sche
     if settings.epsilon is None:
         multipliers: tuple[float, ...] = (0.0,) * len(schemas)
     else:
-        multipliers = noise_multipliers(settings.epsilon, settings.delta, shares)
+        multipliers = noise_multipliers(
+            settings.epsilon, settings.delta, shares, coordinates=sum(schema.dimension for schema in schemas)
+        )
     plans = tuple(
         RoundPlan(
             run_id=settings.run_id,
