@@ -1,99 +1,36 @@
-"""The SDK face: record, recommend, take part, consent, erase; and everything a device refuses."""
+"""The SDK face: record, recommend, install, consent, erase, and what may be seen of it."""
 
 import dataclasses
 import json
 import logging
 import math
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
-from backrow.client import Device, DevicePolicy, EventKind, WatchEvent
-from backrow.client.answers import answer_device
-from backrow.client.edge import DeviceEdge
-from backrow.client.vault.store import Vault
-from backrow.client.weights import confidence
-from backrow.privacy import wire
+from backrow.client import Device, EventKind, WatchEvent
 from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL
 from backrow.privacy.errors import (
     BundleError,
     DamagedVaultError,
-    MalformedMessageError,
-    RefusedCallError,
     SignatureError,
     VaultError,
     WrongKeyError,
 )
-from backrow.privacy.plan import Aggregation
-from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query
-from backrow.privacy.randomness import OsRandom, RandomSource, SeededRandom
-from tests.builders import plan
 from tests.unit.client.bundles import COORDINATOR, STRANGER, write_bundle
-
-KEY = bytes(range(32))
-NOW = 1_000_000
-TITLES = 30
-POLICY = DevicePolicy(accept_trusted=True, accept_simulated=True, smallest_cohort=2)
-WATCHED = [WatchEvent(EventKind.COMPLETE, 100 + n, f"t{n}") for n in (0, 4, 6, 9)]
-
-
-def seeded() -> RandomSource:
-    return SeededRandom(5)
-
-
-def open_device(folder: Path, **changes: Any) -> Device:
-    settings = {"coordinator_key": COORDINATOR.public, "policy": POLICY, "clock": lambda: NOW, "random": seeded}
-    made: Device = Device.open(folder / "device", KEY, **{**settings, **changes})
-    return made
-
-
-def ready(folder: Path, **changes: Any) -> Device:
-    """A device with a model, a history and consent."""
-    device = open_device(folder, **changes)
-    if not (folder / "bundle").exists():
-        device.install(write_bundle(folder / "bundle"))
-        for event in WATCHED:
-            device.record(event)
-    device.set_consent(True)
-    return device
-
-
-def round_call(
-    query: Query = Query.POPULARITY,
-    columns: int = 1,
-    *,
-    trainer: str = "",
-    rows: int = TITLES,
-    cohort: int = 50,
-    tensors: dict[str, Any] | None = None,
-    settings: dict[str, float] | None = None,
-    **changes: Any,
-) -> wire.RoundCall:
-    asked = plan(query, rows, columns, **{"rounding": Rounding.DEVICE_STOCHASTIC, **changes})
-    return wire.RoundCall(asked, trainer, cohort, ("a", "b"), tensors or {}, settings or {})
-
-
-def signed(call: wire.Message) -> bytes:
-    return wire.encode_signed(call, COORDINATOR)
-
-
-def contribution(data: bytes | None) -> wire.Contribution:
-    assert data is not None
-    message = wire.decode(data)
-    assert isinstance(message, wire.Contribution)
-    return message
-
-
-def titles(device: Device, count: int = TITLES) -> list[str]:
-    return [pick.title for pick in device.recommend(count)]
-
+from tests.unit.client.devices import (
+    KEY,
+    NOW,
+    POLICY,
+    WATCHED,
+    open_device,
+    ready,
+    round_call,
+    signed,
+    titles,
+)
 
 # Recording and recommending
 
@@ -232,254 +169,6 @@ def test_the_note_of_the_installed_model_cannot_lead_elsewhere(tmp_path: Path) -
     (tmp_path / "device" / "model").write_text("../../bundle")
     with open_device(tmp_path) as device, pytest.raises(BundleError, match="install the bundle again"):
         device.recommend()
-
-
-# Taking part
-
-
-def test_consent_is_withheld_by_default_and_nothing_leaves(tmp_path: Path) -> None:
-    with ready(tmp_path) as device:
-        device.set_consent(False)
-        assert device.take_part(signed(round_call())) is None
-    with open_device(tmp_path / "other") as device:
-        assert device.consent is False
-        assert device.take_part(signed(round_call())) is None
-
-
-def test_while_withheld_neither_the_call_nor_the_history_is_read(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def read(vault: Vault) -> None:
-        raise AssertionError("the history was read")
-
-    with ready(tmp_path) as device:
-        monkeypatch.setattr(Vault, "events", read)
-        with pytest.raises(AssertionError, match="history was read"):
-            device.take_part(signed(round_call()))  # the control: with consent it is read
-        device.set_consent(False)
-        assert device.take_part(signed(round_call())) is None
-        assert device.take_part(b"not a call at all") is None
-
-
-def test_a_withheld_call_is_not_counted_as_answered(tmp_path: Path) -> None:
-    with ready(tmp_path) as device:
-        device.set_consent(False)
-        assert device.take_part(signed(round_call())) is None
-        device.set_consent(True)
-        assert device.take_part(signed(round_call())) is not None
-
-
-def factors(columns: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return np.random.default_rng(2).normal(size=(TITLES, columns))
-
-
-def subspace_tensors() -> dict[str, Any]:
-    basis, _ = np.linalg.qr(factors(4))
-    return {"deflation": basis[:, :1], "basis": basis[:, 1:]}
-
-
-CALLS = {
-    "popularity": round_call(),
-    "recent": round_call(Query.RECENT),
-    "gradient": round_call(
-        Query.GRADIENT, 3, trainer="gradient", tensors={"factors": factors(3)}, settings={"alpha0": 0.4, "ridge": 0.1}
-    ),
-    "subspace": round_call(Query.SUBSPACE, 3, trainer="subspace", tensors=subspace_tensors()),
-}
-
-
-@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
-def test_what_leaves_is_the_clipped_quantised_answer_and_nothing_else(tmp_path: Path, call: wire.RoundCall) -> None:
-    with ready(tmp_path) as device:
-        answer = contribution(device.take_part(signed(call)))
-    asked = call.plan
-    assert (answer.run_id, answer.round, answer.query) == (asked.run_id, asked.round, asked.query.query)
-    rows = {f"t{row}": row for row in range(TITLES)}
-    history = confidence(WATCHED, rows, NOW, 28 * 24 * 3600).history
-    assert np.array_equal(answer.values, answer_device(call, history, seeded()).values)
-    assert answer.values.shape == (TITLES, asked.query.columns)
-    assert 0 < np.linalg.norm(answer.values) <= asked.integer_sensitivity
-
-
-def test_an_empty_history_answers_zero(tmp_path: Path) -> None:
-    with open_device(tmp_path) as device:
-        device.install(write_bundle(tmp_path / "bundle"))
-        device.set_consent(True)
-        assert not contribution(device.take_part(signed(round_call()))).values.any()
-
-
-def test_the_recency_window_is_the_one_the_call_names(tmp_path: Path) -> None:
-    with ready(tmp_path) as device:
-        age = NOW - 104  # t4 was watched at 104
-        call = round_call(Query.RECENT, settings={"recent_seconds": float(age)})
-        answer = contribution(device.take_part(signed(call)))
-    assert np.flatnonzero(answer.values[:, 0]).tolist() == [4, 6, 9]
-
-
-def test_a_call_signed_by_another_is_refused(tmp_path: Path) -> None:
-    with ready(tmp_path) as device:
-        with pytest.raises(SignatureError):
-            device.take_part(wire.encode_signed(round_call(), STRANGER))
-        data = bytearray(signed(round_call()))
-        data[-1] ^= 1
-        with pytest.raises(SignatureError):
-            device.take_part(bytes(data))
-        assert device.take_part(signed(round_call())) is not None
-
-
-def test_signed_noise_is_refused(tmp_path: Path) -> None:
-    from backrow.privacy.signing import CALL
-
-    with ready(tmp_path) as device, pytest.raises(MalformedMessageError):
-        device.take_part(COORDINATOR.sign(CALL, b"noise") + b"noise")
-
-
-def test_a_message_that_is_not_a_round_call_is_refused(tmp_path: Path) -> None:
-    with ready(tmp_path) as device, pytest.raises(RefusedCallError, match="round calls only"):
-        device.take_part(signed(wire.EnrolCall("run")))
-
-
-PRODUCTION: dict[str, Any] = {"simulated": False}
-REFUSED: dict[str, tuple[wire.RoundCall, dict[str, Any], str]] = {
-    "an answer in the clear": (round_call(), {"policy": dataclasses.replace(POLICY, accept_trusted=False)}, "edge"),
-    "simulated noise": (round_call(), {"policy": dataclasses.replace(POLICY, accept_simulated=False)}, "simulated"),
-    "too little noise": (round_call(noise_multiplier=0.9), {}, "too little noise"),
-    "no noise": (round_call(noise_multiplier=0.0), {}, "too little noise"),
-    "a small cohort": (round_call(cohort=1), {}, "crowd"),
-    "a mask it cannot make": (round_call(aggregation=Aggregation.SECURE), {}, "masked"),
-    "a production round for a seeded device": (round_call(**PRODUCTION), {}, "seeded"),
-    "another catalogue": (round_call(rows=29), {}, "catalogue"),
-    "sums of blocks in the clear": (round_call(rounding=Rounding.BLOCK_NEAREST), {}, "before rounding"),
-    "no trainer of that name": (round_call(Query.GRADIENT, 3, trainer="gossip"), {}, "gossip"),
-    "missing tensors": (round_call(Query.GRADIENT, 3, trainer="gradient"), {}, "lacks"),
-    "a negative window": (round_call(settings={"recent_seconds": -1.0}), {}, "contradicts"),
-    "tensors of another size": (
-        round_call(
-            Query.GRADIENT, 3, trainer="gradient", tensors={"factors": np.ones((5, 3))},
-            settings={"alpha0": 0.4, "ridge": 0.1},
-        ),
-        {},
-        "contradicts",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("call", "changes", "reason"), REFUSED.values(), ids=REFUSED.keys())
-def test_refused_call_asks_for(tmp_path: Path, call: wire.RoundCall, changes: dict[str, Any], reason: str) -> None:
-    with ready(tmp_path, **changes) as device, pytest.raises(RefusedCallError, match=reason):
-        device.take_part(signed(call))
-    with ready(tmp_path) as device:  # a refusal is not an answer
-        assert device.take_part(signed(round_call())) is not None
-
-
-def test_default_policy_refuses_a_trusted_edge_and_simulations(tmp_path: Path) -> None:
-    with ready(tmp_path, policy=DevicePolicy(), random=OsRandom) as device:
-        for call in (round_call(), round_call(minimum=100, population=1000, **PRODUCTION)):
-            with pytest.raises(RefusedCallError):
-                device.take_part(signed(call))
-
-
-def test_a_device_with_real_randomness_answers_production(tmp_path: Path) -> None:
-    with ready(tmp_path, policy=DevicePolicy(accept_trusted=True), random=OsRandom) as device:
-        call = round_call(minimum=100, population=1000, cohort=1000, **PRODUCTION)
-        assert contribution(device.take_part(signed(call))).values.any()
-
-
-def test_a_trainer_that_is_not_installed_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "backrow.client.training.opacus_event", None)
-    with ready(tmp_path) as device, pytest.raises(RefusedCallError, match="not installed"):
-        device.take_part(signed(round_call(Query.GRADIENT, 3, trainer="opacus-event")))
-
-
-def test_without_a_model_a_device_takes_no_part(tmp_path: Path) -> None:
-    with open_device(tmp_path) as device:
-        device.set_consent(True)
-        with pytest.raises(RefusedCallError, match="install"):
-            device.take_part(signed(round_call()))
-
-
-def test_an_edge_adds_the_answers_of_its_devices(tmp_path: Path) -> None:
-    for name in ("a", "b", "silent"):
-        (tmp_path / name).mkdir()
-    with ready(tmp_path / "a") as a, ready(tmp_path / "b") as b, ready(tmp_path / "silent") as silent:
-        silent.set_consent(False)
-        edge = DeviceEdge({"a": a, "b": b, "silent": silent}, COORDINATOR.public)
-        call = dataclasses.replace(round_call(), devices=("a", "b", "silent"))
-        answer = wire.decode(edge.answer(signed(call)))
-    assert isinstance(answer, wire.BlindSum)
-    assert answer.participants == 2
-    with ready(tmp_path) as alone:
-        assert np.array_equal(answer.values, 2 * contribution(alone.take_part(signed(call))).values)
-
-
-# At most once
-
-
-def test_a_round_is_answered_once(tmp_path: Path) -> None:
-    with ready(tmp_path) as device:
-        assert device.take_part(signed(round_call())) is not None
-        with pytest.raises(RefusedCallError, match="answered already"):
-            device.take_part(signed(round_call()))
-        changed = round_call(Query.RECENT)  # the same round, asked differently
-        with pytest.raises(RefusedCallError, match="answered already"):
-            device.take_part(signed(changed))
-        assert device.take_part(signed(round_call(number=2))) is not None
-        assert device.take_part(signed(round_call(run_id="other"))) is not None
-
-
-def test_a_round_is_answered_once_across_reopening_consent_and_erasing(tmp_path: Path) -> None:
-    with ready(tmp_path) as device:
-        assert device.take_part(signed(round_call())) is not None
-    with open_device(tmp_path) as device:
-        for step in ("reopened", "withdrawn", "erased"):
-            if step == "withdrawn":
-                device.set_consent(False)
-            elif step == "erased":
-                device.erase()
-            device.set_consent(True)
-            with pytest.raises(RefusedCallError, match="answered already"):
-                device.take_part(signed(round_call()))
-
-
-ANSWERS_AND_DIES = """
-import os, sys
-from pathlib import Path
-from tests.unit.client.test_device import open_device, round_call, signed
-device = open_device(Path(sys.argv[1]))
-os.write(1, device.take_part(signed(round_call())))
-os._exit(0)
-"""
-
-
-def test_an_answer_is_remembered_before_its_bytes_are_handed_out(tmp_path: Path) -> None:
-    ready(tmp_path).close()
-    root = Path(__file__).parents[3]
-    done = subprocess.run([sys.executable, "-c", ANSWERS_AND_DIES, tmp_path], cwd=root, capture_output=True, check=True)
-    assert contribution(done.stdout).values.any()
-    with open_device(tmp_path) as device, pytest.raises(RefusedCallError, match="answered already"):
-        device.take_part(signed(round_call()))
-
-
-class Withdrawing(SeededRandom):
-    """Its owner withdraws while the answer is being rounded."""
-
-    device: Device
-
-    def uint64(self, n: int) -> Any:
-        self.device.set_consent(False)
-        return super().uint64(n)
-
-    def bytes(self, n: int) -> bytes:
-        self.device.set_consent(False)
-        return super().bytes(n)
-
-
-def test_consent_withdrawn_while_the_answer_is_made_keeps_it_back(tmp_path: Path) -> None:
-    source = Withdrawing(5)
-    with ready(tmp_path, random=lambda: source) as device:
-        source.device = device
-        assert device.take_part(signed(round_call())) is None
-        assert device.consent is False
 
 
 # Consent, erasing, and what may be seen
