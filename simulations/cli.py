@@ -69,7 +69,7 @@ def simulate(
 
     loaded = load_scenario(scenario, settings or (), data=data, engine=engine, trainer=trainer)
     folder = out or unused_folder(scenario.stem)
-    console.err.print(console.budget_words(loaded.privacy), style="dim", soft_wrap=True)
+    console.say(console.budget_words(loaded.privacy), "dim", console.err)
     with console.progress() as observe:
         results = run(loaded, folder, observe=observe, baselines=not no_baselines)
     console.print_warnings(results.warnings)
@@ -77,7 +77,7 @@ def simulate(
         sys.stdout.write(results.to_json())
     else:
         console.print_results(results)
-    (console.err if json else console.out).print(f"report: {folder / 'report.html'}", soft_wrap=True, markup=False)
+    console.say(f"report: {folder / 'report.html'}", to=console.err if json else console.out)
 
 
 app.command(name="recommend", epilog="Example: backrow recommend --run runs/ml-100k-1 --user 42")(

@@ -16,7 +16,7 @@ def list_() -> None:
     """List the data sets that have a name, and where each is or can be had. Touches no network."""
     from rich.table import Table
 
-    from backrow.simulations.console import out
+    from backrow.simulations.console import out, say
     from backrow.simulations.datasets.registry import available
 
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -25,20 +25,18 @@ def list_() -> None:
     for listing in available():
         table.add_row(*listing)
     out.print(table)
-    out.print("\nAny CSV or Parquet file with user, item, timestamp and optionally rating can be given by its path.")
+    say("\nAny CSV or Parquet file with user, item, timestamp and optionally rating can be given by its path.")
 
 
 @app.command(epilog="Example: backrow data get ml-100k")
 def get(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
     """Bring a data set (ml-100k or ml-1m) to this machine and check it. A copy that is there is used."""
-    from backrow.simulations.console import out
+    from backrow.simulations.console import say
 
     dataset = _loaded(name)
-    out.print(
+    say(
         f"{dataset.name} is ready, from {dataset.source}: {len(dataset.viewers):,} viewers, "
-        f"{len(dataset.catalogue):,} titles, {len(dataset.interactions):,} interactions",
-        soft_wrap=True,
-        markup=False,
+        f"{len(dataset.catalogue):,} titles, {len(dataset.interactions):,} interactions"
     )
 
 

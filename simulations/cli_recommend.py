@@ -30,11 +30,11 @@ def print_shelf(shelf: "Shelf", who: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from backrow.simulations.console import out, printable
+    from backrow.simulations.console import out, printable, say
 
     watched = f"{shelf.watched:,} title{'' if shelf.watched == 1 else 's'} watched"
     latest = f", lately {', '.join(shelf.last_watched)}" if shelf.last_watched else ""
-    out.print(Text(printable(f"{who}: {watched}{latest}")), soft_wrap=True)
+    say(printable(f"{who}: {watched}{latest}"))
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", justify="right", style="dim")
     table.add_column("title", overflow="fold")

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from backrow.privacy.units import Adjacency, PrivacyUnit
@@ -25,16 +25,21 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
+def say(text: str, style: str = "", to: Console = out) -> None:
+    """Print words: wrapped between words on a terminal, one line for a program that reads them."""
+    to.print(text, style=style, soft_wrap=not to.is_terminal, markup=False)
+
+
 def print_error(message: str) -> None:
     """One line per sentence, each starting with "error:"."""
     for sentence in message.splitlines():
-        err.print(f"[bold red]error:[/] {escape(sentence)}", soft_wrap=True)
+        say(f"error: {sentence}", "red", err)
 
 
 def print_warnings(warnings: Iterable[str]) -> None:
     """What a reader must know before believing the figures."""
     for text in dict.fromkeys(warnings):
-        err.print(f"[yellow]warning:[/] {escape(text)}", soft_wrap=True)
+        say(f"warning: {text}", "yellow", err)
 
 
 def budget_words(privacy: PrivacySection) -> str:
@@ -56,9 +61,8 @@ def progress() -> Iterator[Observer]:
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=max(4, min(24, err.width - 88))),
         TextColumn("{task.fields[detail]}"),
-        TimeElapsedColumn(),
     )
     with Progress(*columns, console=err, transient=True) as bars:
         yield _LiveBar(bars)
@@ -91,7 +95,7 @@ def _say_plainly(news: News) -> None:
 def _round_words(news: News) -> str:
     parts = [f"round {news.round}/{news.rounds}", f"cohort {news.cohort:,}"]
     if news.epsilon is not None:
-        parts.append(f"epsilon spent {spent(news.epsilon_spent)} of {news.epsilon:g}")
+        parts.append(f"epsilon spent {spent(news.epsilon_spent)}/{news.epsilon:g}")
     if news.seconds_left is not None:
         parts.append(f"{duration(news.seconds_left)} left")
     return ", ".join(parts)
@@ -106,7 +110,7 @@ def print_results(results: Results) -> None:
         print_rows("NCF protocol: the held-out title among 99 others, so higher and not to be compared", sampled)
     for row in results.rows[:1]:
         claim = claim_of(row, simulated=results.simulated)
-        out.print(f"{model_name(row)}: {claim or 'no privacy claimed'}", soft_wrap=True, markup=False)
+        say(f"{model_name(row)}: {claim or 'no privacy claimed'}")
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
@@ -126,8 +130,8 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
             duration(row.seconds),
             style="" if row.private else "dim",
         )
-    out.print(f"\n[bold]{escape(title)}[/]", soft_wrap=True)
+    say(f"\n{title}", "bold")
     out.print(table)
     if private:
-        out.print(f"epsilon: {', '.join(terms(private))}", style="dim", soft_wrap=True)
+        say(f"epsilon: {', '.join(terms(private))}", "dim")
     out.print()

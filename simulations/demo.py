@@ -61,23 +61,22 @@ def run_demo(folder: Path, data: str | None) -> None:
     refuse_existing(folder)
     started = time.monotonic()
     dataset = _largest(data)
-    console.out.print(
-        f"[bold]{dataset.name}[/] (from {dataset.source}): {len(dataset.viewers):,} viewers, one device each, "
-        f"{len(dataset.catalogue):,} titles, {len(dataset.interactions):,} things watched.",
-        soft_wrap=True,
+    console.say(
+        f"{dataset.name} (from {dataset.source}): {len(dataset.viewers):,} viewers, one device each, "
+        f"{len(dataset.catalogue):,} titles, {len(dataset.interactions):,} things watched"
     )
     console.print_warnings(dataset.warnings)
     runs: list[tuple[str, Results]] = []
     for part in parts():
         scenario = _scenario(part, dataset.name)
         where = f"on Flower and Ray, {NODES} nodes" if part.engine == "flower" else "in this process"
-        console.out.print(f"\n[bold]{part.name}[/]: trainer {part.trainer}, {where}", soft_wrap=True)
-        console.out.print(console.budget_words(scenario.privacy), style="dim", soft_wrap=True)
+        console.say(f"\n{part.name}: trainer {part.trainer}, {where}", "bold")
+        console.say(console.budget_words(scenario.privacy), "dim")
         with console.progress() as observe:
             runs.append((part.name, run(scenario, folder / part.name, observe=observe, baselines=part.baselines)))
     write_frontier(folder, runs)
     _print_findings(folder, runs, dataset)
-    console.out.print(f"\nreport: {folder / REPORT} ({duration(time.monotonic() - started)} in all)", soft_wrap=True)
+    console.say(f"\nreport: {folder / REPORT} ({duration(time.monotonic() - started)} in all)")
 
 
 def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Dataset) -> None:
@@ -87,10 +86,10 @@ def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Data
         f"{first.dataset}, split {first.split}: each viewer's held-out title among {first.titles:,} titles",
         [row for row in frontier_rows(runs) if row.protocol == "full"],
     )
-    console.out.print(
+    console.say(
         "Noise is seeded here: these releases are simulated and claim nothing in production. Each line is a run of "
-        "its own; whoever sees two of them must add both budgets.\n",
-        style="dim",
+        "its own; whoever sees two of them must count both.\n",
+        "dim",
     )
     viewer = dataset.viewers[0]
     print_shelf(picks_for(folder / SHOWN, viewer, 10), f"viewer {viewer}")
@@ -115,5 +114,5 @@ def _largest(data: str | None) -> Dataset:
         try:
             return load(name)
         except DataError as reason:
-            console.err.print(f"{reason}", style="dim", soft_wrap=True, markup=False)
+            console.say(str(reason), "dim", console.err)
     return load(PREFERRED[-1])
