@@ -24,6 +24,7 @@ from backrow.client.recommend import Pick, recommend
 from backrow.client.vault.store import Vault
 from backrow.client.weights import RECENT_SECONDS, Preferences, confidence
 from backrow.privacy import wire
+from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import BundleError, RefusedCallError, VaultError
 from backrow.privacy.plan import Aggregation, RoundPlan
 from backrow.privacy.randomness import OsRandom, RandomSource
@@ -221,7 +222,8 @@ class Device:
         if plan.round in self._answered(plan.run_id):
             raise RefusedCallError("this round was answered already: a device counts once")
         model = self._installed()
-        if model is None or len(model.ids) != plan.query.rows:
+        rows = (plan.query.rows, call.catalogue)
+        if model is None or rows != (len(model.ids), catalogue_digest(model.ids)):
             raise RefusedCallError("the call is about a catalogue this device does not have: install its bundle first")
         return model
 

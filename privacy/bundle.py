@@ -7,6 +7,7 @@ by the coordinator (`backrow.server.registry`), verified here by the device and 
 
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,11 @@ def canonical(value: object) -> bytes:
     """The one JSON encoding that is hashed and signed."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     return text.encode()
+
+
+def catalogue_digest(ids: Sequence[str]) -> str:
+    """SHA-256 of the titles' ids in row order, hex: which rows a round call means."""
+    return _sha256(canonical(list(ids)))
 
 
 def sign_manifest(manifest: dict[str, Any], files: dict[str, bytes], key: SigningKey) -> bytes:

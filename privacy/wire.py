@@ -52,6 +52,7 @@ class RoundCall:
         devices: pseudonyms of the invited devices behind this edge, sorted.
         tensors: the public model this round needs.
         settings: the public numbers this round needs.
+        catalogue: SHA-256 of the catalogue whose rows these are, hex; a device with another one refuses.
     """
 
     plan: RoundPlan
@@ -60,6 +61,7 @@ class RoundCall:
     devices: tuple[str, ...]
     tensors: Mapping[str, FloatArray]
     settings: Mapping[str, float]
+    catalogue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def encode(message: Message) -> bytes:
                 "cohort": message.cohort_size,
                 "devices": list(message.devices),
                 "settings": dict(message.settings),
+                "catalogue": message.catalogue,
             }
             arrays = {name: ("f8", np.asarray(tensor)) for name, tensor in message.tensors.items()}
         case Contribution():
@@ -174,6 +177,7 @@ def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArra
             devices=texts(header.pop("devices")),
             tensors=tensors,
             settings={text(name): number(value) for name, value in settings.items()},
+            catalogue=text(header.pop("catalogue")),
         )
     values = arrays.pop("values").astype(np.int64)
     run_id, round_number = text(header.pop("run")), count(header.pop("round"))

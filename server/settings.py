@@ -30,6 +30,7 @@ class RunSettings:
         alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
         simulated: noise is seeded or floating point.
         hosted: devices are hosted by a simulated edge, which may round sums of blocks.
+        catalogue: which titles the rows are (`privacy.bundle.catalogue_digest`).
         event: settings of the event-level trainer, passed on to devices.
     """
 
@@ -50,6 +51,7 @@ class RunSettings:
     aggregation: Aggregation = Aggregation.TRUSTED
     simulated: bool = True
     hosted: bool = True
+    catalogue: str = ""
     event: tuple[tuple[str, float], ...] = ()
 
     @property

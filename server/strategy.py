@@ -135,7 +135,8 @@ class Coordinator:
     def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
         plan, cohort = opened.plan, opened.cohort
         question = program.ask(plan.query.query)
-        call = wire.RoundCall(plan, question.trainer, cohort.size, (), question.tensors, question.settings)
+        catalogue = program.settings.catalogue
+        call = wire.RoundCall(plan, question.trainer, cohort.size, (), question.tensors, question.settings, catalogue)
         calls = {
             node: wire.encode_signed(replace(call, devices=devices), self.key) for node, devices in cohort.nodes.items()
         }

@@ -7,6 +7,7 @@ import numpy as np
 
 from backrow.client.weights import confidence
 from backrow.privacy.accounting.claim import claim
+from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import DataError
 from backrow.privacy.plan import Schedule
 from backrow.privacy.randomness import SeededRandom
@@ -116,6 +117,7 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         recent_seconds=scenario.data.recent_days * DAY,
         alpha0=model.alpha0,
         ridge=model.ridge,
+        catalogue=catalogue_digest(prepared.dataset.catalogue.ids),
         event=tuple((f"event_{name}", float(value)) for name, value in scenario.event.model_dump().items())
         if scenario.trainer == "opacus-event"
         else (),

@@ -14,6 +14,7 @@ from backrow.client import Device, DevicePolicy, EventKind, WatchEvent
 from backrow.client.app import make_client_app
 from backrow.client.edge import DeviceEdge
 from backrow.privacy.accounting.claim import claim
+from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.randomness import OsRandom
 from backrow.privacy.signing import SigningKey
@@ -34,7 +35,7 @@ NOW = 1_700_000_000
 POLICY = DevicePolicy(largest_mu=5.0, smallest_cohort=2, accept_trusted=True)
 SETTINGS = RunSettings(
     "living-room", "gradient", 8.0, 1e-5, titles=20, population=12, minimum=5, rounds=2, learning_rate=1.0,
-    simulated=False, hosted=False,
+    simulated=False, hosted=False, catalogue=catalogue_digest([title["id"] for title in TITLES]),
 )  # fmt: skip
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from backrow.client import Device, DevicePolicy, EventKind, WatchEvent
 from backrow.privacy import wire
+from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query
 from backrow.privacy.randomness import RandomSource, SeededRandom
@@ -51,7 +52,8 @@ def round_call(
     **changes: Any,
 ) -> wire.RoundCall:
     asked = plan(query, rows, columns, **{"rounding": Rounding.DEVICE_STOCHASTIC, **changes})
-    return wire.RoundCall(asked, trainer, cohort, ("a", "b"), tensors or {}, settings or {})
+    ids = [f"t{row}" for row in range(rows)]
+    return wire.RoundCall(asked, trainer, cohort, ("a", "b"), tensors or {}, settings or {}, catalogue_digest(ids))
 
 
 def signed(call: wire.Message) -> bytes:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from backrow.client import Device, EventKind, WatchEvent
-from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL
+from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL, catalogue_digest
 from backrow.privacy.errors import (
     BundleError,
     DamagedVaultError,
+    RefusedCallError,
     SignatureError,
     VaultError,
     WrongKeyError,
@@ -260,3 +261,10 @@ def test_infinite_mu_accepts_a_run_without_privacy(tmp_path: Path) -> None:
     policy = dataclasses.replace(POLICY, largest_mu=math.inf)
     with ready(tmp_path, policy=policy) as device:
         assert device.take_part(signed(round_call(noise_multiplier=0.0))) is not None
+
+
+def test_a_call_about_another_catalogue_of_the_same_size_is_refused(tmp_path: Path) -> None:
+    with ready(tmp_path) as device:
+        other = dataclasses.replace(round_call(), catalogue=catalogue_digest([f"u{row}" for row in range(30)]))
+        with pytest.raises(RefusedCallError, match="catalogue this device does not have"):
+            device.take_part(signed(other))
