@@ -75,7 +75,7 @@ def headline(rows: Sequence[Row], results: Sequence[Results]) -> Claim:
     """
     simulated = any(result.simulated for result in results)
     private = [row for row in rows if row.epsilon is not None and row.model == "backrow"]
-    devices = f"{results[0].devices:,} devices"
+    devices = f"{results[0].devices:,} devices enrolled"
     if not private:
         words = "These releases carry no noise: whoever sees them may learn what single devices hold."
         return Claim("No privacy is claimed", f"{devices} · epsilon none", words, simulated)
@@ -86,7 +86,7 @@ def headline(rows: Sequence[Row], results: Sequence[Results]) -> Claim:
             "whoever sees two of them must count both."
         )
         named = ", ".join(f"{value:g}" for value in budgets)
-        return Claim(f"What privacy costs at ε = {named}", f"{devices} · {terms_line(private)}", words, simulated)
+        return Claim(f"What privacy costs at ε = {named}", f"{terms_line(private)} · {devices}", words, simulated)
     row = private[0]
     assert row.epsilon is not None
     words = (
@@ -94,7 +94,8 @@ def headline(rows: Sequence[Row], results: Sequence[Results]) -> Claim:
         f"device's whole history from an empty one: whatever they conclude is at most {odds(row.epsilon)} times "
         f"likelier with it than without, but for a failure probability of δ."
     )
-    return Claim(f"ε = {row.epsilon:g} for each of {devices}", terms_line([row]), words, simulated)
+    head = f"ε = {row.epsilon:g} for each device that takes part"
+    return Claim(head, f"{terms_line([row])} · {devices}", words, simulated)
 
 
 def terms_line(rows: Sequence[Row]) -> str:

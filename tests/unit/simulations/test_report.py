@@ -123,8 +123,8 @@ def section(html: str, title: str) -> str:
 
 def test_the_headline_epsilon_stands_beside_everything_it_needs(tmp_path: Path) -> None:
     text = _Reader(report(tmp_path, results())).text
-    assert "ε = 3 for each of 6,040 devices" in text
-    assert "δ = 1e-05 · unit device · adjacency zero-out · 14 releases" in text
+    assert "ε = 3 for each device that takes part" in text
+    assert "δ = 1e-05 · unit device · adjacency zero-out · 14 releases · 6,040 devices enrolled" in text
     assert "simulated: no production claim" in text
     assert "in the end epsilon 3 (delta 1e-05, unit device, adjacency zero-out, 14 releases, simulated)" in text
 
