@@ -27,8 +27,8 @@ from backrow.privacy.accounting.event_level import EventSettings
 from backrow.privacy.clipping import DenseBlock, clip_dense
 from backrow.privacy.randomness import RandomSource
 
-_TOGETHER = 8
-"""Devices per Opacus model: enough to share its overhead, few enough to stay in the processor's cache."""
+_TOGETHER = 16
+"""Devices per Opacus model: enough to share its overhead, few enough for memory (5 copies of V each)."""
 
 
 class OpacusEventTrainer:

@@ -200,7 +200,10 @@ def test_clipping_noise_and_step_are_opacus(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(DPOptimizerFastGradientClipping, "step", spy)
     answers(call(noise_multiplier=3.0, clip_norm=0.25))
     assert set(steps) == {(3.0, 0.25)}
-    assert len(steps) == 3 * 2, "9 devices are two groups of up to 8"
+    assert len(steps) == 3, "the 9 devices share a model"
+    steps.clear()
+    answers(call(), [*BLOCK, *BLOCK])
+    assert len(steps) == 2 * 3, "18 do not"
 
 
 def test_opacus_knows_the_norms_of_its_layers_without_building_gradients() -> None:
@@ -215,6 +218,13 @@ def test_the_answer_is_clipped_per_device() -> None:
     norms = [float(np.linalg.norm(clipped.device(index).values)) for index in range(len(BLOCK))]
     assert max(norms) <= 0.3
     assert min(norms) > 0.299
+
+
+def test_devices_trained_together_do_not_touch_each_other() -> None:
+    made, many = call(), histories(33, TITLES, seed=11)
+    together = answers(made, many)
+    for device in (0, 1, 15, 16, 31, 32):
+        np.testing.assert_allclose(answers(made, [many[device]])[0], together[device], rtol=1e-10, atol=1e-13)
 
 
 def test_the_same_randomness_gives_the_same_bits_and_other_randomness_others() -> None:
