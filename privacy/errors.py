@@ -57,6 +57,54 @@ class JournalError(BackrowError):
     """The round journal is damaged or contradicts what is asked of it."""
 
 
+class LedgerError(BackrowError):
+    """The ledger contradicts itself, or what is asked of it."""
+
+
+class MalformedEntryError(LedgerError):
+    """A line is not one canonical entry; nothing of it is used."""
+
+
+class UnknownEntryError(LedgerError):
+    """An entry is of a kind or version that this release of backrow does not know."""
+
+
+class DamagedLedgerError(LedgerError):
+    """The files of a ledger do not belong together: entries are missing, changed, moved or cut off."""
+
+
+class LedgerInUseError(LedgerError):
+    """Another process writes this ledger."""
+
+
+class ClockError(LedgerError):
+    """Time runs backwards from one entry to the next."""
+
+
+class NoteError(LedgerError):
+    """A signed note, a checkpoint or a proof file is not well-formed."""
+
+
+class ProofError(LedgerError):
+    """An inclusion, consistency or absence proof does not prove what it claims."""
+
+
+class RollbackError(LedgerError):
+    """The coordinator offers an older ledger than it has shown before."""
+
+
+class ForkError(LedgerError):
+    """The coordinator has signed two ledgers that do not extend one another. `proof` convinces anybody."""
+
+    def __init__(self, message: str, proof: bytes) -> None:
+        super().__init__(message)
+        self.proof = proof
+
+
+class OptOutError(LedgerError):
+    """Someone who opted out was asked, or a list is not the one that was committed to."""
+
+
 class DataError(BackrowError):
     """A data set cannot be found or read, or does not hold what it must."""
 

@@ -10,10 +10,11 @@ PUBLIC_KEY_BYTES = 32
 
 CALL = "backrow/call/1"
 BUNDLE = "backrow/bundle/1"
+ENTRY = "backrow/entry/1"
 
 
 class SigningKey:
-    """The coordinator's key. Cannot be printed; `seed` is the 32 secret bytes."""
+    """A coordinator's or witness's key. Cannot be printed; `seed` is the 32 secret bytes."""
 
     __slots__ = ("_key", "public")
 
@@ -25,6 +26,19 @@ class SigningKey:
         """Signature over (context, payload), 64 bytes."""
         return self._key.sign(_bound(context, payload))
 
+    def sign_note(self, text: bytes) -> bytes:
+        """Signature over the bytes of a C2SP note, 64 bytes.
+
+        A note is signed as it stands. It holds no zero byte and every context begins with one, so a note's
+        signature never passes for another.
+
+        Raises:
+            ValueError: the text holds a zero byte.
+        """
+        if b"\0" in text:
+            raise ValueError("a note holds no zero byte: only text is signed as a note")
+        return self._key.sign(text)
+
     def __repr__(self) -> str:
         return f"<SigningKey of {self.public.hex()[:16]}>"
 
@@ -35,10 +49,25 @@ def verify(public_key: bytes, context: str, payload: bytes, signature: bytes) ->
     Raises:
         SignatureError: wrong length, wrong key, other context or changed payload.
     """
+    _verify(public_key, _bound(context, payload), signature)
+
+
+def verify_note(public_key: bytes, text: bytes, signature: bytes) -> None:
+    """Return if this is the key's signature over the bytes of a C2SP note, else raise.
+
+    Raises:
+        SignatureError: wrong length, wrong key, changed text, or no text at all.
+    """
+    if b"\0" in text:
+        raise SignatureError("the signature is not over a note: a note holds no zero byte")
+    _verify(public_key, text, signature)
+
+
+def _verify(public_key: bytes, message: bytes, signature: bytes) -> None:
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         raise SignatureError("an Ed25519 key has 32 bytes and a signature 64: check which file was given as the key")
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, _bound(context, payload))
+        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
     except InvalidSignature:
         raise SignatureError(
             "the signature does not match: the content was changed or was signed by another coordinator; "

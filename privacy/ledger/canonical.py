@@ -1,0 +1,104 @@
+"""The one JSON encoding that is hashed and signed: a subset of RFC 8785 without floats, true, false and null.
+
+One line of UTF-8; keys sorted; no space; whole numbers that every JSON reader reads exactly; text in Unicode
+normalisation form C. Whatever does not encode to the very same bytes again is refused.
+"""
+
+import json
+from typing import NoReturn
+
+from backrow.privacy.errors import MalformedEntryError
+
+Json = str | int | list["Json"] | dict[str, "Json"]
+
+LARGEST_INTEGER = 2**53 - 1
+"""Larger numbers travel as decimal strings: readers that keep numbers as float64 would change them."""
+LARGEST_LINE = 2**24
+"""Bytes of one line, at most."""
+
+
+def encode(value: Json) -> bytes:
+    """The canonical bytes, without a newline.
+
+    Raises:
+        ValueError: a float, true, false, null, a number beyond 2^53 - 1, text that is not NFC, or too long.
+    """
+    _check(value)
+    # Python sorts keys by code point and RFC 8785 by UTF-16: the same up to U+FFFF, and our keys are ASCII.
+    line = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    if len(line) > LARGEST_LINE:
+        raise ValueError(f"the line would have {len(line)} bytes, at most {LARGEST_LINE} are read back")
+    return line
+
+
+def decode(line: bytes) -> dict[str, Json]:
+    """The object in a canonical line.
+
+    Raises:
+        MalformedEntryError: not one canonical JSON object.
+    """
+    parsed = parse(line)
+    try:
+        again = encode(parsed)
+    except ValueError as problem:
+        raise MalformedEntryError(f"the line holds what is never written ({problem}): it is refused") from None
+    if again != line:
+        raise MalformedEntryError("the line is not in canonical form (order, spacing or spelling): it was rewritten")
+    return parsed
+
+
+def parse(line: bytes) -> dict[str, Json]:
+    """The object in a line that the caller will encode again and compare.
+
+    Raises:
+        MalformedEntryError: too long, not UTF-8, not one JSON object, a float, or a key given twice.
+    """
+    if len(line) > LARGEST_LINE:
+        raise MalformedEntryError(f"the line has {len(line)} bytes, at most {LARGEST_LINE} are read: it is refused")
+    try:
+        parsed = json.loads(line.decode(), parse_float=_no_number, parse_constant=_no_number, object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as problem:
+        raise MalformedEntryError(f"the line is not the JSON of an entry ({problem}): it is refused") from None
+    if not isinstance(parsed, dict):
+        raise MalformedEntryError("the line is not a JSON object: it is refused")
+    return parsed
+
+
+def _check(value: object) -> None:
+    if isinstance(value, str):
+        if not value.isascii():
+            _check_unicode(value)
+    elif isinstance(value, bool) or value is None or isinstance(value, float):
+        raise ValueError(f"{value!r} is not written: decimals are strings, what is absent is left out")
+    elif isinstance(value, int):
+        if abs(value) > LARGEST_INTEGER:
+            raise ValueError(f"{value} is beyond 2^53 - 1: write it as a string")
+    elif isinstance(value, list):
+        for item in value:
+            _check(item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if not (isinstance(key, str) and key.isascii()):
+                raise ValueError(f"the key {key!r} is not ASCII text")
+            _check(item)
+    else:
+        raise ValueError(f"a {type(value).__name__} cannot be written")
+
+
+def _check_unicode(text: str) -> None:
+    import unicodedata  # loaded with the first text beyond ASCII: most ledgers hold none
+
+    text.encode()  # refuses lone surrogates
+    if not unicodedata.is_normalized("NFC", text):
+        raise ValueError(f"the text {text!r} is not in Unicode normalisation form C")
+
+
+def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a key is given twice")
+    return result
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(f"{text} is a float; decimals are strings")

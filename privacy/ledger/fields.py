@@ -1,0 +1,158 @@
+"""Frozen dataclasses to canonical JSON and back, read off their type hints. Strict both ways.
+
+text and enums as strings, whole numbers as numbers, yes-or-no as 1 or 0, floats as the shortest decimal
+string that gives the same float64, bytes as lower-case hex, tuples as lists; None is left out.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass
+from enum import StrEnum
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from backrow.privacy.ledger.canonical import Json
+
+Wide = NewType("Wide", int)
+"""A whole number of any size; written as a string."""
+
+Record = TypeVar("Record")
+
+
+class _Field(NamedTuple):
+    name: str
+    optional: bool
+    write: Callable[[Any], Json]
+    read: Callable[[Any], Any]
+
+
+def to_json(record: object) -> dict[str, Json]:
+    """The fields of a dataclass.
+
+    Raises:
+        ValueError: a field holds what its type does not allow.
+    """
+    kind: Any = type(record)
+    written: dict[str, Json] = {}
+    for field in _fields_of(kind):
+        value = getattr(record, field.name)
+        if value is not None:
+            written[field.name] = field.write(value)
+        elif not field.optional:
+            raise ValueError(f"{field.name} is missing")
+    return written
+
+
+def from_json(kind: type[Record], data: Json) -> Record:
+    """The dataclass with these fields.
+
+    Raises:
+        ValueError: a field is missing, unknown or of the wrong kind, or the dataclass refuses it.
+    """
+    if not isinstance(data, dict):
+        raise ValueError(f"expected the fields of a {kind.__name__}, got {data!r}")
+    hashable: Any = kind
+    known = _fields_of(hashable)
+    values = {}
+    for field in known:
+        if field.name in data:
+            try:
+                values[field.name] = field.read(data[field.name])
+            except ValueError as problem:
+                raise ValueError(f"{field.name}: {problem}") from None
+        elif not field.optional:
+            raise ValueError(f"{field.name} is missing")
+    if unknown := data.keys() - {field.name for field in known}:
+        raise ValueError(f"unknown fields {sorted(unknown)}")
+    return kind(**values)
+
+
+@cache
+def _fields_of(kind: Any) -> tuple[_Field, ...]:
+    if not is_dataclass(kind):
+        raise TypeError(f"{kind} is not a record of the ledger")
+    hints = get_type_hints(kind)
+    return tuple(_field(field.name, hints[field.name]) for field in fields(kind))
+
+
+def _field(name: str, hint: Any) -> _Field:
+    optional = get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
+    if optional:
+        (hint,) = (part for part in get_args(hint) if part is not NoneType)
+    return _Field(name, optional, *_codec(hint))
+
+
+def _codec(hint: Any) -> tuple[Callable[[Any], Json], Callable[[Any], Any]]:
+    if hint is Wide:
+        return _write_wide, _read_wide
+    if get_origin(hint) is tuple:
+        item, ellipsis = get_args(hint)
+        if ellipsis is not Ellipsis:
+            raise TypeError(f"{hint} has no place in the ledger: only tuples of one kind have")
+        write, read = _codec(item)
+        return lambda values: [write(value) for value in values], lambda items: tuple(map(read, _list(items)))
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        return lambda value: _is(hint, value).value, lambda text: hint(_is(str, text))
+    if is_dataclass(hint):
+        kind: Any = hint
+        return lambda record: to_json(_is(kind, record)), lambda data: from_json(kind, data)
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    raise TypeError(f"{hint} has no place in the ledger")
+
+
+def _is(kind: type[Record], value: object) -> Record:
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+        raise ValueError(f"expected {kind.__name__}, got {value!r}")
+    return value
+
+
+def _list(value: object) -> list[Any]:
+    return _is(list, value)
+
+
+def _write_float(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return repr(float(value))
+
+
+def _read_float(text: object) -> float:
+    value = float(_is(str, text))
+    if repr(value) != text or not math.isfinite(value):
+        raise ValueError(f"{text!r} is not the shortest decimal of a finite float64")
+    return value
+
+
+def _write_wide(value: object) -> str:
+    return str(_is(int, value))
+
+
+def _read_wide(text: object) -> Wide:
+    value = int(_is(str, text))
+    if str(value) != text:
+        raise ValueError(f"{text!r} is not a whole number")
+    return Wide(value)
+
+
+def _read_flag(value: object) -> bool:
+    if _is(int, value) not in (0, 1):
+        raise ValueError(f"expected 1 or 0, got {value!r}")
+    return value == 1
+
+
+def _read_bytes(text: object) -> bytes:
+    value = bytes.fromhex(_is(str, text))
+    if value.hex() != text:
+        raise ValueError(f"{text!r} is not lower-case hex")
+    return value
+
+
+_PLAIN: dict[Any, tuple[Callable[[Any], Json], Callable[[Any], Any]]] = {
+    str: (lambda value: _is(str, value), lambda text: _is(str, text)),
+    int: (lambda value: _is(int, value), lambda number: _is(int, number)),
+    bool: (lambda value: int(_is(bool, value)), _read_flag),
+    float: (_write_float, _read_float),
+    bytes: (lambda value: _is(bytes, value).hex(), _read_bytes),
+}
