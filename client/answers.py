@@ -27,7 +27,8 @@ def answer_device(call: RoundCall, history: RawHistory, random: RandomSource) ->
     if call.plan.rounding is Rounding.BLOCK_NEAREST or call.plan.noise is Noise.BLOCK:
         raise RefusedCallError("this plan adds answers before rounding them: a device outside a simulation refuses it")
     answer = _train(call, [history], random)
-    assert not isinstance(answer, NoisedBlock)
+    if isinstance(answer, NoisedBlock):
+        raise RefusedCallError("this trainer answers with a block's sum: a device outside a simulation refuses it")
     return quantise(answer.device(0), call.plan.scale, call.plan.rounding, random)
 
 

@@ -33,5 +33,5 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
                 return Steps(12, 2.0)
             if budget < 15:
                 return Steps(16, 3.0)
-            return Steps(24, 3.0)
+            return Steps(24, 3.0 if epsilon is not None else 6.0)
     raise ValueError(f"unknown trainer {trainer!r}: use prior, subspace, gradient, opacus or opacus-event")

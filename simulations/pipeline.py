@@ -93,6 +93,12 @@ def people(scenario: Scenario, dataset: Dataset, train: Interactions) -> Populat
     )
 
 
+def run_id(scenario: Scenario, dataset: Dataset) -> str:
+    """Names what is computed: settings and data, not where or by how many nodes. 16 hex digits."""
+    settings = scenario.model_dump_json(exclude={"engine": True, "nodes": True, "data": {"name", "path"}})
+    return hashlib.sha256(f"{settings}\n{dataset.fingerprint}".encode()).hexdigest()[:16]
+
+
 def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     """The schedule of a scenario, and its claim, checked by every accountant before anything runs."""
     privacy, model = scenario.privacy, scenario.model
@@ -103,14 +109,14 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     # drops out, that is everybody who grants. Otherwise the noise does not depend on the minimum.
     minimum = scenario.cohort.minimum or max(1, granting if scenario.trainer == "opacus" else granting // 2)
     settings = RunSettings(
-        run_id=hashlib.sha256(scenario.to_toml().encode()).hexdigest()[:16],
+        run_id=run_id(scenario, prepared.dataset),
         trainer=scenario.trainer,
         epsilon=privacy.epsilon,
         delta=privacy.delta,
         titles=len(prepared.dataset.catalogue.ids),
         population=population,
         minimum=minimum,
-        rounds=steps.rounds if model.rounds is None else model.rounds,
+        rounds=steps.rounds if model.rounds is None or scenario.trainer == "prior" else model.rounds,
         learning_rate=steps.learning_rate if model.learning_rate is None else model.learning_rate,
         popularity_share=model.popularity_share,
         recent_share=model.recent_share,

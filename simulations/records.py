@@ -70,7 +70,10 @@ def notes_of(scenario: Scenario, committed: Committed) -> tuple[str, ...]:
         from backrow.privacy.accounting.event_level import event_claim
 
         beside = event_claim(dict(committed.settings.event), committed.settings.rounds, committed.settings.delta)
-        notes.append(f"beside the device-level claim, and never added to it, the event-level one: {beside}")
+        notes.append(
+            f"beside the device-level claim, and never added to it, the event-level one: {beside}; "
+            "it covers the training rounds, not the counts"
+        )
     if scenario.trainer.startswith("opacus"):
         notes.append("Opacus' noise is floating point: this run is stamped simulated and claims nothing in production")
     return tuple(notes)

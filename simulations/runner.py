@@ -4,8 +4,11 @@ The folder holds run.toml, results.json, metrics.parquet, journal.jsonl, coordin
 report.html. It holds no watch history.
 """
 
+import shutil
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,7 @@ from backrow.client.model import PublicModel
 from backrow.client.solve import gram, solve_block
 from backrow.privacy.bundle import open_bundle
 from backrow.privacy.errors import ScenarioError
+from backrow.privacy.plan import Noise
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import RoundReport
@@ -30,6 +34,8 @@ from backrow.simulations.report.run_report import write_report
 from backrow.simulations.results import Results, Row
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
+
+JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,13 @@ def run(scenario: Scenario, folder: Path, *, observe: Observer = ignore, baselin
     observe(Progress("stage", f"loading {scenario.data.name or scenario.data.path}"))
     prepared = prepare(scenario, now=int(time.time()))
     committed = commit(scenario, prepared)
-    folder.mkdir(parents=True)
+    with unfinished(folder) as draft:
+        return _run_into(draft, scenario, prepared, committed, observe, baselines)
+
+
+def _run_into(
+    folder: Path, scenario: Scenario, prepared: Prepared, committed: Committed, observe: Observer, baselines: bool
+) -> Results:
     (folder / "run.toml").write_text(scenario.to_toml(), encoding="utf-8")
     (folder / "coordinator.pub").write_text(coordinator_key(scenario.seed).public.hex() + "\n", encoding="ascii")
     finished = finish_model(scenario, prepared, committed, folder, observe, model="backrow")
@@ -69,7 +81,7 @@ def run(scenario: Scenario, folder: Path, *, observe: Observer = ignore, baselin
         engine=scenario.engine,
         nodes=scenario.nodes,
         aggregation="trusted",
-        noise="once",
+        noise="shares" if any(plan.noise is Noise.BLOCK for plan in committed.schedule.rounds) else "once",
         dataset=prepared.dataset.name,
         split=prepared.split.name,
         devices=len(prepared.population),
@@ -92,6 +104,32 @@ def refuse_existing(folder: Path) -> None:
         raise ScenarioError(f"{folder} exists: choose another folder with --out, or remove it; nothing was changed")
 
 
+@contextmanager
+def unfinished(folder: Path) -> Iterator[Path]:
+    """A folder that gets its name when the run is whole.
+
+    A run that fails leaves nothing, unless it reserved budget: then its journal stays, under another name.
+
+    Raises:
+        ScenarioError: such a journal of an earlier run is there.
+    """
+    draft = folder.with_name(f"{folder.name}.unfinished")
+    if draft.exists():
+        raise ScenarioError(
+            f"{draft} exists: an earlier run reserved budget and did not finish. Keep its journal.jsonl elsewhere or "
+            "remove the folder, or choose another one with --out"
+        )
+    draft.mkdir(parents=True)
+    try:
+        yield draft
+    except BaseException:
+        journal = draft / JOURNAL
+        if not journal.exists() or b'"kind": "reserve"' not in journal.read_bytes():
+            shutil.rmtree(draft)
+        raise
+    draft.rename(folder)
+
+
 def finish_model(
     scenario: Scenario, prepared: Prepared, committed: Committed, folder: Path, observe: Observer, *, model: str
 ) -> FinishedModel:
@@ -110,13 +148,14 @@ def finish_model(
         )  # fmt: skip
 
     trained = train(
-        committed, prepared.population, folder / "journal.jsonl",
+        committed, prepared.population, folder / JOURNAL,
         engine=scenario.engine, nodes=scenario.nodes, seed=scenario.seed, observe=on_round,
     )  # fmt: skip
     outcome, key = trained.outcome, coordinator_key(scenario.seed)
     if not outcome.releases:
         reasons = [outcome.stopped, *(report.outcome for report in outcome.reports), *trained.problems]
-        raise ScenarioError("no round was released, so there is no model: " + "; ".join(r for r in reasons if r))
+        told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
+        raise ScenarioError(f"no round was released, so there is no model: {told}")
     catalogue = [
         {"id": title, "name": name, "genres": list(genres), "year": year}
         for title, name, genres, year in zip(

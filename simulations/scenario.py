@@ -145,11 +145,11 @@ class EventSection(Section):
         history: public length that turns `batch` into a sampling rate, >= batch.
     """
 
-    noise_multiplier: float = Field(default=1.0, ge=0)
-    clip_norm: float = Field(default=0.1, gt=0)
-    epochs: int = Field(default=1, ge=1, le=1_000)
-    batch: int = Field(default=32, ge=1)
-    learning_rate: float = Field(default=0.05, gt=0)
+    noise_multiplier: float = Field(default=4.0, ge=0)
+    clip_norm: float = Field(default=0.5, gt=0)
+    epochs: int = Field(default=4, ge=1, le=1_000)
+    batch: int = Field(default=128, ge=1)
+    learning_rate: float = Field(default=1.0, gt=0)
     history: int = Field(default=128, ge=1)
 
     @model_validator(mode="after")

@@ -7,7 +7,7 @@ import numpy as np
 from backrow.privacy.queries import Query, QuerySchema
 from backrow.server.programs.base import Answer, FactorProgram, FloatArray, ModelTensors, Question
 from backrow.server.programs.gradient import GradientProgram
-from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors
+from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
 from backrow.server.programs.subspace import SubspaceProgram
 from backrow.server.settings import RunSettings
 
@@ -35,7 +35,8 @@ class ModelProgram:
         """Args: features: public metadata, shape (titles, features), not centred."""
         if len(features) != settings.titles:
             raise ValueError(f"{len(features)} rows of features for {settings.titles} titles")
-        return cls(settings, metadata_factors(features))
+        metadata = metadata_factors(features)
+        return cls(settings, metadata if settings.trainer == "prior" else with_room(metadata))
 
     def training_schema(self) -> QuerySchema | None:
         """Schema of every training round; it depends on public metadata only."""

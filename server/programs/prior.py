@@ -8,6 +8,8 @@ FEATURE_WEIGHT = 0.3
 """Scale of the metadata columns and value of the constant column."""
 POPULARITY_FLOOR = 1.0
 """Counts below this public floor are raised to it (one device's whole answer has norm 1)."""
+LEAST_FACTORS, START_SCALE, PUBLIC_SEED = 16, 0.1, 1
+"""Columns to learn in, where metadata gives fewer: standard deviation and seed of the public random start."""
 
 
 def metadata_factors(features: FloatArray) -> FloatArray:
@@ -16,6 +18,17 @@ def metadata_factors(features: FloatArray) -> FloatArray:
     left, values, _ = np.linalg.svd(centred, full_matrices=False)
     keep = values > 1e-8 * max(values.max(initial=0.0), 1e-300)
     return np.asarray(left[:, keep] * values[keep] * FEATURE_WEIGHT)
+
+
+def with_room(metadata: FloatArray) -> FloatArray:
+    """At least `LEAST_FACTORS` columns: a catalogue with little metadata gets public random ones to learn in.
+
+    Columns of zeros would not do: the gradient vanishes there, and a power step has nothing to start from.
+    """
+    titles, rank = metadata.shape
+    missing = max(LEAST_FACTORS - rank, 0)
+    columns = np.random.default_rng(PUBLIC_SEED).normal(size=(titles, missing))
+    return np.hstack([metadata, columns * START_SCALE])
 
 
 def floored(counts: FloatArray) -> FloatArray:

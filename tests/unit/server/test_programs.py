@@ -7,7 +7,7 @@ from backrow.privacy.queries import Query
 from backrow.server.programs.base import Answer
 from backrow.server.programs.gradient import CLIP_NORM, GradientProgram
 from backrow.server.programs.model import ModelProgram
-from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors
+from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
 from backrow.server.programs.subspace import SubspaceProgram
 from backrow.server.settings import RunSettings
 
@@ -30,6 +30,15 @@ def test_a_catalogue_without_metadata_still_has_a_prior() -> None:
     factors = starting_factors(metadata_factors(np.zeros((30, 0))), floored(COUNTS.values[:, 0]))
     assert factors.shape == (30, 1)
     assert np.all(factors > 0)
+
+
+def test_little_metadata_leaves_room_to_learn_in_and_much_is_left_alone() -> None:
+    padded = with_room(metadata_factors(np.zeros((30, 0))))
+    assert padded.shape == (30, 16)
+    assert np.linalg.matrix_rank(padded) == 16
+    np.testing.assert_array_equal(padded, with_room(metadata_factors(np.zeros((30, 0)))))
+    wide = RNG.normal(size=(30, 20))
+    np.testing.assert_array_equal(with_room(wide), wide)
 
 
 def test_the_popular_direction_keeps_only_counts_that_stand_out_of_the_noise() -> None:
