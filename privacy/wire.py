@@ -28,7 +28,10 @@ RECORD, FIELD = "backrow", "wire"
 
 @dataclass(frozen=True, slots=True)
 class EnrolCall:
-    """Coordinator to edge: which of your devices grant contributions to training?"""
+    """Coordinator to edge: which of your devices grant contributions to training?
+
+    Belongs to no round and asks for no data: budget is reserved after it and before any `RoundCall`.
+    """
 
     run_id: str
 

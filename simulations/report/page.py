@@ -234,7 +234,7 @@ def unprotected(results: Results) -> tuple[str, ...]:
         "Owners who withhold consent: they send nothing, so it is their silence that protects them, not epsilon.",
         trust,
         "What many have in common: that is what is learned, on purpose.",
-        "Tuning: rounds and learning rate were chosen on public data, outside epsilon.",
+        "Tuning: rounds and learning rate were chosen on validation titles carved from training data, outside epsilon.",
         *simulated,
     )
 
