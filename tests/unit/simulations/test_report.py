@@ -140,7 +140,7 @@ def test_the_report_says_what_is_not_protected(tmp_path: Path) -> None:
         "how large a cohort is",
         "Owners who withhold consent",
         "aggregation is trusted in this run",
-        "Tuning: rounds and learning rate were chosen on public data, outside epsilon",
+        "Tuning: rounds and learning rate were chosen on validation titles carved from training data, outside epsilon",
         "ground truth of the simulator",
         "never released",
     ):
