@@ -16,10 +16,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from backrow.simulations.evaluation import baseline_rows
 from backrow.simulations.pipeline import Prepared, commit, prepare
 from backrow.simulations.progress import Progress
 from backrow.simulations.results import Row
-from backrow.simulations.runner import baseline_rows, finish_model
+from backrow.simulations.runner import finish_model
 from backrow.simulations.scenario import Scenario
 
 RESULTS = Path(__file__).parent / "results"

@@ -222,7 +222,7 @@ class Device:
         if plan.round in self._answered(plan.run_id):
             raise RefusedCallError("this round was answered already: a device counts once")
         model = self._installed()
-        rows = (plan.query.rows, call.catalogue)
+        rows = (plan.query.titles, call.catalogue)
         if model is None or rows != (len(model.ids), catalogue_digest(model.ids)):
             raise RefusedCallError("the call is about a catalogue this device does not have: install its bundle first")
         return model

@@ -19,9 +19,11 @@ class QuerySchema:
 
     Attributes:
         query: which question.
-        rows: titles in the public catalogue.
+        rows: titles in the public catalogue, and after them the sentinels.
         columns: 1 for counts, the number of factors for item factors.
         clip_norm: L2 bound of one device's answer, in the answer's own unit, > 0.
+        sentinels: trailing rows that no device touches and that are zero in every public tensor: the raw sum
+            there is pure noise, which an auditor can measure.
         version: of the meaning of the answer; a device refuses versions it does not know.
     """
 
@@ -29,13 +31,21 @@ class QuerySchema:
     rows: int
     columns: int
     clip_norm: float
+    sentinels: int = 0
     version: int = 1
 
     def __post_init__(self) -> None:
+        if not 0 <= self.sentinels < max(self.rows, 1):
+            raise ValueError(f"of {self.rows} rows, {self.sentinels} cannot be sentinels")
         if self.rows < 1 or self.columns < 1:
             raise ValueError(f"a query needs at least one row and column, got {self.rows} x {self.columns}")
         if not 0 < self.clip_norm < float("inf"):
             raise ValueError(f"clip_norm must be a positive number, got {self.clip_norm}")
+
+    @property
+    def titles(self) -> int:
+        """Rows that stand for titles."""
+        return self.rows - self.sentinels
 
     @property
     def dimension(self) -> int:

@@ -195,7 +195,7 @@ def _plan_out(plan: RoundPlan) -> dict[str, Any]:
     return {
         "run": plan.run_id,
         "round": plan.round,
-        "query": [query.query.value, query.version, query.rows, query.columns, query.clip_norm],
+        "query": [query.query.value, query.version, query.rows, query.columns, query.clip_norm, query.sentinels],
         "noise_multiplier": plan.noise_multiplier,
         "scale": plan.scale,
         "rounding": plan.rounding.value,
@@ -208,11 +208,13 @@ def _plan_out(plan: RoundPlan) -> dict[str, Any]:
 
 
 def _plan_in(data: dict[str, Any]) -> RoundPlan:
-    name, version, rows, columns, clip_norm = data.pop("query")
+    name, version, rows, columns, clip_norm, sentinels = data.pop("query")
     plan = RoundPlan(
         run_id=text(data.pop("run")),
         round=count(data.pop("round")),
-        query=QuerySchema(Query(name), count(rows), count(columns), number(clip_norm), count(version)),
+        query=QuerySchema(
+            Query(name), count(rows), count(columns), number(clip_norm), count(sentinels), count(version)
+        ),
         noise_multiplier=number(data.pop("noise_multiplier")),
         scale=number(data.pop("scale")),
         rounding=Rounding(data.pop("rounding")),

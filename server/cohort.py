@@ -19,10 +19,13 @@ class Cohort:
         """Devices invited in all."""
         return sum(len(devices) for devices in self.nodes.values())
 
+    def devices(self) -> list[str]:
+        """Their pseudonyms, sorted."""
+        return sorted(device for devices in self.nodes.values() for device in devices)
+
     def digest(self) -> str:
         """SHA-256 over the sorted pseudonyms, hex."""
-        listed = sorted(device for devices in self.nodes.values() for device in devices)
-        return hashlib.sha256("\n".join(listed).encode()).hexdigest()
+        return hashlib.sha256("\n".join(self.devices()).encode()).hexdigest()
 
 
 def invite(replies: Mapping[int, EnrolReply], minimum: int, population: int) -> Cohort:

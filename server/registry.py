@@ -1,6 +1,7 @@
 """Writes signed model bundles: the same bytes for everybody. Runs on the coordinator."""
 
 from collections.abc import Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ def write_bundle(
     releases: Sequence[Release],
     claim: PrivacyClaim,
     key: SigningKey,
-) -> None:
-    """Write and sign a bundle.
+) -> tuple[bytes, bytes]:
+    """Write and sign a bundle; hashes of its manifest and tensors, for the ledger.
 
     Args:
         folder: created; must not exist.
@@ -37,8 +38,9 @@ def write_bundle(
     if not releases:
         raise ValueError("a model made from no release has no receipt and cannot be published")
     last = releases[-1].plan
-    receipts = [{"round": r.receipt.round, "line": r.receipt.line, "sha256": r.receipt.digest} for r in releases]
-    _write(folder, model, catalogue, {"run": last.run_id, "release": last.round, "receipts": receipts}, claim, key)
+    receipts = [{"round": r.receipt.round, "entry": r.receipt.index, "sha256": r.receipt.digest} for r in releases]
+    origin = {"run": last.run_id, "release": last.round, "receipts": receipts}
+    return _write(folder, model, catalogue, origin, claim, key)
 
 
 def write_first_bundle(
@@ -63,7 +65,7 @@ def _write(
     origin: dict[str, Any],
     claim: PrivacyClaim | None,
     key: SigningKey,
-) -> None:
+) -> tuple[bytes, bytes]:
     tensors = {"item_factors": model.item_factors, "popularity": model.popularity}
     if model.recent is not None:
         tensors["recent"] = model.recent
@@ -89,5 +91,7 @@ def _write(
         (folder / name).write_bytes(data)
     # The manifest comes last and in one step: a bundle cut off while being written has none.
     draft = folder / f".{MANIFEST}"
-    draft.write_bytes(sign_manifest(manifest, files, key))
+    signed = sign_manifest(manifest, files, key)
+    draft.write_bytes(signed)
     draft.replace(folder / MANIFEST)
+    return sha256(signed).digest(), sha256(files[MODEL]).digest()

@@ -1,7 +1,7 @@
 """The round as a pure state machine: open -> (add ...) -> closed sum, noisy -> release or void.
 
 No clock, no network, no randomness of its own. A sum leaves this module only with its noise inside, and
-becomes a release only against the journal's receipt.
+becomes a release only against the ledger's receipt.
 """
 
 import hashlib
@@ -13,8 +13,8 @@ from backrow.privacy.errors import MalformedMessageError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.wire import BlindSum, FloatArray, IntArray
+from backrow.server.book import Receipt, Reservation
 from backrow.server.cohort import Cohort
-from backrow.server.journal import Receipt, Reservation
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,16 @@ class RoundSum:
     noisy: IntArray
     participants: int
 
+    @property
+    def values(self) -> FloatArray:
+        """The noisy sum over titles, shape (titles, columns), in the answer's own unit."""
+        return np.asarray(self.noisy[: self.plan.query.titles] / self.plan.scale)
+
+    @property
+    def sentinels(self) -> tuple[int, ...]:
+        """Raw integers of the rows that no device touches: pure noise."""
+        return tuple(int(value) for value in self.noisy[self.plan.query.titles :].ravel())
+
     def digest(self) -> str:
         """SHA-256 of what will be released, hex."""
         return hashlib.sha256(np.ascontiguousarray(self.noisy, dtype="<i8").tobytes()).hexdigest()
@@ -58,8 +68,8 @@ class RoundSum:
             ValueError: the receipt is of another round or of other values.
         """
         if (receipt.round, receipt.digest) != (self.plan.round, self.digest()):
-            raise ValueError("a release needs the journal's receipt for exactly these values")
-        return Release(self.plan, self.noisy / self.plan.scale, self.participants, receipt)
+            raise ValueError("a release needs the ledger's receipt for exactly these values")
+        return Release(self.plan, self.values, self.participants, receipt)
 
 
 @dataclass(frozen=True, slots=True)

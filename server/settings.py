@@ -30,6 +30,7 @@ class RunSettings:
         alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
         simulated: noise is seeded or floating point.
         hosted: devices are hosted by a simulated edge, which may round sums of blocks.
+        sentinels: coordinates of every release that no device touches, at least; 0: none.
         catalogue: which titles the rows are (`privacy.bundle.catalogue_digest`).
         event: settings of the event-level trainer, passed on to devices.
     """
@@ -51,6 +52,7 @@ class RunSettings:
     aggregation: Aggregation = Aggregation.TRUSTED
     simulated: bool = True
     hosted: bool = True
+    sentinels: int = 4096
     catalogue: str = ""
     event: tuple[tuple[str, float], ...] = ()
 
@@ -71,6 +73,12 @@ def shares_of(settings: RunSettings) -> tuple[float, ...]:
     return (*counts, *[rest / settings.rounds] * settings.rounds)
 
 
+def with_sentinels(schema: QuerySchema, coordinates: int) -> QuerySchema:
+    """The schema with as many sentinel rows as make up `coordinates`."""
+    rows = math.ceil(coordinates / schema.columns)
+    return replace(schema, rows=schema.rows + rows, sentinels=rows)
+
+
 def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Schedule:
     """The committed schedule: counts first, then the training rounds.
 
@@ -86,6 +94,7 @@ def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Sche
     counts = QuerySchema(Query.POPULARITY, settings.titles, 1, clip_norm=1.0)
     schemas = [counts] + ([replace(counts, query=Query.RECENT)] if settings.recent_share > 0 else [])
     schemas += [training] * settings.rounds if training is not None else []
+    schemas = [with_sentinels(schema, settings.sentinels) for schema in schemas]
     if settings.epsilon is None:
         multipliers: tuple[float, ...] = (0.0,) * len(schemas)
     else:

@@ -13,11 +13,13 @@ from backrow.privacy.errors import BudgetExhaustedError, CohortError, MalformedM
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.signing import SigningKey
+from backrow.server.archive import Archive
+from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
-from backrow.server.journal import Journal
-from backrow.server.programs.base import Answer
+from backrow.server.programs.base import Answer, FloatArray
 from backrow.server.programs.model import ModelProgram
-from backrow.server.round import OpenRound, Release, Void
+from backrow.server.provenance import provenance
+from backrow.server.round import OpenRound, Release, RoundSum, Void
 
 START_TIMEOUT = 120.0
 """Seconds to wait for nodes to register."""
@@ -56,9 +58,11 @@ class Outcome:
 
 @dataclass(slots=True)
 class Coordinator:
-    """Runs a committed schedule once.
+    """Runs a committed schedule once, or what an earlier coordinator left of it.
 
     Attributes:
+        book: the ledger; what it holds already is replayed, not asked again.
+        archive: the released integers.
         key: signs every call.
         noise: round number to the source of that round's noise.
         observe: told of every finished round.
@@ -68,52 +72,82 @@ class Coordinator:
 
     schedule: Schedule
     program: ModelProgram
-    journal: Journal
+    book: Book
+    archive: Archive
     key: SigningKey
     noise: Callable[[int], RandomSource]
     observe: Callable[[RoundReport], None]
     nodes: int = 1
     problems: list[str] = field(default_factory=list)
+    _releases: list[Release] = field(default_factory=list)
+    _reports: list[RoundReport] = field(default_factory=list)
 
     def run(self, grid: Grid) -> Outcome:
         """Every round of the schedule, or as far as the budget and the population carry.
 
         A void round costs its reserved budget and the run goes on; an exhausted budget ends it cleanly.
         """
-        releases: list[Release] = []
-        reports: list[RoundReport] = []
-        program, stopped = self.program, None
+        program, stopped = self._replay(), None
         self._await_nodes(grid)
-        for plan in self.schedule.rounds:
+        for plan in self.schedule.rounds[len(self.book.closed) :]:
             started = time.monotonic()
-            query = plan.query.query
             try:
+                # Enrolment asks for no data. Without enough devices nothing is reserved and nothing is asked.
                 cohort = self._enrol(grid, plan)
-            except CohortError as problem:
-                # Nothing was sent and nothing reserved; later rounds would meet the same population.
-                stopped = str(problem)
-                break
-            try:
-                reservation = self.journal.reserve(plan)
-            except BudgetExhaustedError as problem:
+                reservation = self.book.reserve(plan)
+            except (CohortError, BudgetExhaustedError) as problem:
                 stopped = str(problem)
                 break
             opened = OpenRound.open(plan, cohort, reservation)
             closed = self._collect(grid, opened, program).close(self.noise(plan.round))
-            if isinstance(closed, Void):
-                self.journal.void(reservation, closed.reason)
-                program, outcome, took_part = program.absorb(query, None), closed.reason, 0
+            program = self._finish(closed, opened, program)
+            ended = closed.reason if isinstance(closed, Void) else "released"
+            took_part = 0 if isinstance(closed, Void) else closed.participants
+            self._report(plan, ended, cohort.size, took_part, time.monotonic() - started)
+            self.observe(self._reports[-1])
+        return Outcome(program, tuple(self._releases), tuple(self._reports), stopped)
+
+    def _finish(self, closed: RoundSum | Void, opened: OpenRound, program: ModelProgram) -> ModelProgram:
+        """Record how the round ended; the program after it."""
+        plan, query = opened.plan, opened.plan.query.query
+        if isinstance(closed, Void):
+            self.book.void(opened.reservation, closed.reason)
+            return program.absorb(query, None)
+        after = program.absorb(query, Answer(closed.values, plan.noise_scale, plan.noise_multiplier))
+        before, later = program.public_tensors(query), after.public_tensors(query)
+        self.archive.keep(plan.round, closed.noisy)
+        receipt = self.book.release(
+            opened.reservation,
+            opened.cohort,
+            closed.participants,
+            closed.digest(),
+            closed.sentinels,
+            provenance(program.settings, before, later),
+        )
+        self._releases.append(closed.release(receipt))
+        return after
+
+    def _replay(self) -> ModelProgram:
+        """The program after the rounds that an earlier coordinator closed."""
+        program = self.program
+        for closed in self.book.closed:
+            plan, answer, ended = closed.plan, None, "void before the run was resumed"
+            if closed.receipt is None:
+                self.archive.forget(plan.round)
             else:
-                receipt = self.journal.release(reservation, closed.digest(), closed.participants)
-                release = closed.release(receipt)
-                releases.append(release)
-                answer = Answer(release.values, plan.noise_scale, plan.noise_multiplier)
-                program, outcome, took_part = program.absorb(query, answer), "released", release.participants
-            seconds = time.monotonic() - started
-            spent = self.journal.spent
-            reports.append(RoundReport(plan, outcome, cohort.size, took_part, spent, upload_bytes(plan), seconds))
-            self.observe(reports[-1])
-        return Outcome(program, tuple(releases), tuple(reports), stopped)
+                shape = (plan.query.rows, plan.query.columns)
+                noisy = self.archive.load(plan.round, closed.receipt.digest, shape)
+                total = RoundSum(plan, noisy, closed.participants)
+                self._releases.append(total.release(closed.receipt))
+                answer = Answer(total.values, plan.noise_scale, plan.noise_multiplier)
+                ended = "released"
+            program = program.absorb(plan.query.query, answer)
+            self._report(plan, ended, closed.participants, closed.participants, 0.0)
+        return program
+
+    def _report(self, plan: RoundPlan, ended: str, invited: int, took_part: int, seconds: float) -> None:
+        spent = self.book.spent_after(len(self._reports) + 1)
+        self._reports.append(RoundReport(plan, ended, invited, took_part, spent, upload_bytes(plan), seconds))
 
     def _await_nodes(self, grid: Grid) -> None:
         """Nodes register while Flower starts; give them time, then go on with those that are there."""
@@ -135,8 +169,9 @@ class Coordinator:
     def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
         plan, cohort = opened.plan, opened.cohort
         question = program.ask(plan.query.query)
+        tensors = {name: with_sentinel_rows(tensor, plan) for name, tensor in question.tensors.items()}
         catalogue = program.settings.catalogue
-        call = wire.RoundCall(plan, question.trainer, cohort.size, (), question.tensors, question.settings, catalogue)
+        call = wire.RoundCall(plan, question.trainer, cohort.size, (), tensors, question.settings, catalogue)
         calls = {
             node: wire.encode_signed(replace(call, devices=devices), self.key) for node, devices in cohort.nodes.items()
         }
@@ -160,6 +195,11 @@ class Coordinator:
                 yield node, wire.decode(unpack(reply.content))
             except MalformedMessageError as problem:
                 self.problems.append(f"node {node}: {problem}")
+
+
+def with_sentinel_rows(tensor: FloatArray, plan: RoundPlan) -> FloatArray:
+    """A public tensor over titles, with zero rows for the sentinels."""
+    return np.vstack([tensor, np.zeros((plan.query.sentinels, tensor.shape[1]))])
 
 
 def pack(data: bytes) -> RecordDict:

@@ -43,7 +43,7 @@ def demo(
 
 @app.command(epilog="Example: backrow simulate examples/ml-100k.toml --set privacy.epsilon=1 --no-baselines")
 def simulate(
-    scenario: Annotated[Path, typer.Argument(metavar="RUN.toml")],
+    scenario: Annotated[Path | None, typer.Argument(metavar="RUN.toml")] = None,
     data: Annotated[str | None, typer.Option(metavar="NAME|PATH", help="In place of the scenario's data.")] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="In place of one value; may be repeated.")
@@ -56,19 +56,31 @@ def simulate(
     out: Annotated[
         Path | None, typer.Option(help="Run folder to write; must not exist. [default: runs/SCENARIO-N]")
     ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with a run that was killed; takes no RUN.toml.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print results.json instead of tables.")] = False,
 ) -> None:
     """Run one scenario: devices answer, the coordinator learns from noisy sums, the result is measured.
 
     RUN.toml is a scenario file; examples/ has two. The run folder holds the resolved scenario, results.json,
-    metrics.parquet, the round journal, the signed model and report.html. Progress goes to standard error.
+    metrics.parquet, the ledger, the signed model and report.html. Progress goes to standard error.
     """
-    from backrow.simulations import console
-    from backrow.simulations.runner import run
+    from backrow.simulations import console, runner
     from backrow.simulations.scenario_file import load_scenario
 
+    if (scenario is None) == (resume is None):
+        raise typer.BadParameter("give a scenario file, or --resume with the folder of a run that was killed")
+    if resume is not None and (out or data or settings or engine or trainer):
+        raise typer.BadParameter("a resumed run keeps its own settings: give --resume DIR alone")
+    run = runner.run
+    if resume is not None:
+        folder, scenario = runner.unfinished_run(resume)
+        run = runner.resume
+    assert scenario is not None
     loaded = load_scenario(scenario, settings or (), data=data, engine=engine, trainer=trainer)
-    folder = out or unused_folder(scenario.stem)
+    if resume is None:
+        folder = out or unused_folder(scenario.stem)
     console.say(console.budget_words(loaded.privacy), "dim", console.err)
     with console.progress() as observe:
         results = run(loaded, folder, observe=observe, baselines=not no_baselines)

@@ -1,7 +1,7 @@
 """The main job: one scenario in, one run folder out.
 
-The folder holds run.toml, results.json, metrics.parquet, journal.jsonl, coordinator.pub, bundle/ and
-report.html. It holds no watch history.
+The folder holds run.toml, results.json, metrics.parquet, the ledger (ledger.jsonl, checkpoint, policy.toml,
+coordinator.pub), releases/ (the released noisy sums), bundle/ and report.html. It holds no watch history.
 """
 
 import shutil
@@ -13,29 +13,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from backrow.client.model import PublicModel
-from backrow.client.solve import gram, solve_block
 from backrow.privacy.bundle import open_bundle
 from backrow.privacy.errors import ScenarioError
+from backrow.privacy.ledger.files import LEDGER
 from backrow.privacy.plan import Noise
 from backrow.privacy.units import PrivacyClaim
+from backrow.server.book import BEGINNING
 from backrow.server.registry import write_bundle
-from backrow.server.strategy import RoundReport
-from backrow.simulations.baselines.registry import make_baseline
-from backrow.simulations.metrics import Scorer, evaluate
+from backrow.server.strategy import Outcome, RoundReport
+from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer
 from backrow.simulations.pipeline import Committed, Prepared, commit, prepare
-from backrow.simulations.population import Population
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.records import notes_of, round_row, warnings_of, write_metrics
 from backrow.simulations.report.run_report import write_report
 from backrow.simulations.results import Results, Row
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
-
-JOURNAL = "journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +54,55 @@ def run(scenario: Scenario, folder: Path, *, observe: Observer = ignore, baselin
         DataError: the data cannot be found or read.
     """
     refuse_existing(folder)
-    observe(Progress("stage", f"loading {scenario.data.name or scenario.data.path}"))
-    prepared = prepare(scenario, now=int(time.time()))
-    committed = commit(scenario, prepared)
+    prepared, committed = _prepared(scenario, observe)
     with unfinished(folder) as draft:
+        (draft / "run.toml").write_text(scenario.to_toml(), encoding="utf-8")
+        key = coordinator_key(scenario.seed).public.hex()
+        (draft / "coordinator.pub").write_text(f"{key}\n", encoding="ascii")
         return _run_into(draft, scenario, prepared, committed, observe, baselines)
 
 
+def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, baselines: bool = True) -> Results:
+    """Go on with a run that was killed, from its last release. Nothing is asked or spent twice.
+
+    Args:
+        scenario: as run.toml in the unfinished folder says.
+        folder: the run folder's final name.
+
+    Raises:
+        JournalError: data or settings are no longer those of the ledger.
+        LedgerError and its kin: the ledger is damaged.
+    """
+    draft = unfinished_name(folder)
+    if not _has_spent(draft):
+        shutil.rmtree(draft)  # killed before its first reservation: nothing was asked
+        return run(scenario, folder, observe=observe, baselines=baselines)
+    refuse_existing(folder)
+    prepared, committed = _prepared(scenario, observe)
+    for name in ("bundle", "results.json", "metrics.parquet", "report.html"):
+        shutil.rmtree(draft / name) if (draft / name).is_dir() else (draft / name).unlink(missing_ok=True)
+    results = _run_into(draft, scenario, prepared, committed, observe, baselines, resumed=True)
+    draft.rename(folder)
+    return results
+
+
+def _prepared(scenario: Scenario, observe: Observer) -> tuple[Prepared, Committed]:
+    observe(Progress("stage", f"loading {scenario.data.name or scenario.data.path}"))
+    prepared = prepare(scenario, now=int(time.time()))
+    return prepared, commit(scenario, prepared)
+
+
 def _run_into(
-    folder: Path, scenario: Scenario, prepared: Prepared, committed: Committed, observe: Observer, baselines: bool
+    folder: Path,
+    scenario: Scenario,
+    prepared: Prepared,
+    committed: Committed,
+    observe: Observer,
+    baselines: bool,
+    *,
+    resumed: bool = False,
 ) -> Results:
-    (folder / "run.toml").write_text(scenario.to_toml(), encoding="utf-8")
-    (folder / "coordinator.pub").write_text(coordinator_key(scenario.seed).public.hex() + "\n", encoding="ascii")
-    finished = finish_model(scenario, prepared, committed, folder, observe, model="backrow")
+    finished = finish_model(scenario, prepared, committed, folder, observe, model="backrow", resumed=resumed)
     rows = list(finished.rows)
     if baselines:
         rows += counterfactuals(scenario, prepared, observe)
@@ -104,34 +134,64 @@ def refuse_existing(folder: Path) -> None:
         raise ScenarioError(f"{folder} exists: choose another folder with --out, or remove it; nothing was changed")
 
 
+def unfinished_name(folder: Path) -> Path:
+    """Where a run is kept until it is whole."""
+    return folder.with_name(f"{folder.name}.unfinished")
+
+
+def unfinished_run(folder: Path) -> tuple[Path, Path]:
+    """Final name and scenario file of a run to go on with; `folder`: with or without ".unfinished".
+
+    Raises:
+        ScenarioError: there is no such run.
+    """
+    final = folder.with_name(folder.name.removesuffix(".unfinished"))
+    scenario = unfinished_name(final) / "run.toml"
+    if not scenario.exists():
+        raise ScenarioError(f"there is no unfinished run {unfinished_name(final)}: nothing to go on with")
+    return final, scenario
+
+
 @contextmanager
 def unfinished(folder: Path) -> Iterator[Path]:
     """A folder that gets its name when the run is whole.
 
-    A run that fails leaves nothing, unless it reserved budget: then its journal stays, under another name.
+    A run that fails leaves nothing, unless it reserved budget: then its ledger stays, under another name.
 
     Raises:
-        ScenarioError: such a journal of an earlier run is there.
+        ScenarioError: such a ledger of an earlier run is there.
     """
-    draft = folder.with_name(f"{folder.name}.unfinished")
+    draft = unfinished_name(folder)
     if draft.exists():
         raise ScenarioError(
-            f"{draft} exists: an earlier run reserved budget and did not finish. Keep its journal.jsonl elsewhere or "
-            "remove the folder, or choose another one with --out"
+            f"{draft} exists: an earlier run reserved budget and did not finish. Go on with it "
+            f"(backrow simulate --resume {folder}), or keep its ledger elsewhere and remove the folder"
         )
     draft.mkdir(parents=True)
     try:
         yield draft
     except BaseException:
-        journal = draft / JOURNAL
-        if not journal.exists() or b'"kind": "reserve"' not in journal.read_bytes():
+        if not _has_spent(draft):
             shutil.rmtree(draft)
         raise
     draft.rename(folder)
 
 
+def _has_spent(draft: Path) -> bool:
+    """Whether a round was reserved there."""
+    ledger = draft / LEDGER
+    return ledger.exists() and ledger.read_bytes().count(b"\n") > BEGINNING
+
+
 def finish_model(
-    scenario: Scenario, prepared: Prepared, committed: Committed, folder: Path, observe: Observer, *, model: str
+    scenario: Scenario,
+    prepared: Prepared,
+    committed: Committed,
+    folder: Path,
+    observe: Observer,
+    *,
+    model: str,
+    resumed: bool = False,
 ) -> FinishedModel:
     """Train, publish the signed bundle, read it back as a device would, evaluate."""
     started = time.monotonic()
@@ -147,22 +207,22 @@ def finish_model(
             )
         )  # fmt: skip
 
+    key = coordinator_key(scenario.seed)
+    catalogue = prepared.dataset.catalogue.records()
+
+    def publish(outcome: Outcome, spent: PrivacyClaim) -> tuple[bytes, bytes]:
+        return write_bundle(folder / "bundle", outcome.program.model(), catalogue, outcome.releases, spent, key)
+
     trained = train(
-        committed, prepared.population, folder / JOURNAL,
-        engine=scenario.engine, nodes=scenario.nodes, seed=scenario.seed, observe=on_round,
+        committed, prepared.population, folder,
+        engine=scenario.engine, nodes=scenario.nodes, seed=scenario.seed, observe=on_round, publish=publish,
+        resume=resumed,
     )  # fmt: skip
-    outcome, key = trained.outcome, coordinator_key(scenario.seed)
+    outcome = trained.outcome
     if not outcome.releases:
         reasons = [outcome.stopped, *(report.outcome for report in outcome.reports), *trained.problems]
         told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
         raise ScenarioError(f"no round was released, so there is no model: {told}")
-    catalogue = [
-        {"id": title, "name": name, "genres": list(genres), "year": year}
-        for title, name, genres, year in zip(
-            *(getattr(prepared.dataset.catalogue, part) for part in ("ids", "names", "genres", "years")), strict=True
-        )
-    ]
-    write_bundle(folder / "bundle", outcome.program.model(), catalogue, outcome.releases, trained.spent, key)
     public = PublicModel.from_bundle(open_bundle(folder / "bundle", key.public))
     observe(Progress("stage", f"evaluating {model} ({scenario.trainer})"))
     bytes_up = sum(report.bytes_up for report in outcome.reports)
@@ -172,20 +232,6 @@ def finish_model(
         bytes_up=bytes_up, seconds=trained.seconds,
     )  # fmt: skip
     return FinishedModel(rows, trained, committed)
-
-
-def model_scorer(model: PublicModel, population: Population) -> Scorer:
-    """Scores as each device computes them for itself, withheld or not: its own factors never leave it."""
-    factors = np.asarray(model.item_factors, dtype=np.float64)
-    shared = gram(factors)
-
-    def score(viewers: NDArray[np.int32]) -> NDArray[np.float64]:
-        block = [population.history(int(viewer)) for viewer in viewers]
-        user_factors = solve_block(factors, block, model.alpha0, model.ridge, item_gram=shared)
-        empty = np.array([len(history) == 0 for history in block])
-        return np.asarray(np.where(empty[:, None], model.popularity, user_factors @ factors.T))
-
-    return score
 
 
 def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:
@@ -202,62 +248,4 @@ def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -
         other = scenario.model_copy(update={**change, "engine": "inprocess"})
         with tempfile.TemporaryDirectory(prefix="backrow-counterfactual-") as scratch:
             rows += finish_model(other, prepared, commit(other, prepared), Path(scratch), observe, model=name).rows
-    return rows
-
-
-def baseline_rows(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:
-    """The non-private baselines of the scenario."""
-    rows: list[Row] = []
-    train, viewers, titles = prepared.split.train, len(prepared.population), len(prepared.dataset.catalogue.ids)
-    for name in scenario.evaluation.baselines:
-        observe(Progress("stage", f"baseline {name}"))
-        started = time.monotonic()
-        baseline = make_baseline(name, scenario.seed)
-        baseline.fit(train.matrix(viewers, titles))
-        rows += evaluated_rows(
-            scenario, prepared, baseline.scores,
-            model=name, trainer=None, claim=None, target=None, bytes_up=0, seconds=time.monotonic() - started,
-        )  # fmt: skip
-    return rows
-
-
-def evaluated_rows(
-    scenario: Scenario,
-    prepared: Prepared,
-    scorer: Scorer,
-    *,
-    model: str,
-    trainer: str | None,
-    claim: PrivacyClaim | None,
-    target: float | None,
-    bytes_up: int,
-    seconds: float,
-) -> list[Row]:
-    """One row per protocol. The metrics are the simulator's ground truth and are never released."""
-    rows = []
-    for protocol in scenario.evaluation.protocols:
-        metrics = evaluate(scorer, prepared.split, protocol)
-        private = claim is not None and claim.epsilon is not None
-        rows.append(
-            Row.model_validate(
-                {
-                    "model": model,
-                    "trainer": trainer,
-                    "protocol": protocol,
-                    "epsilon": target,
-                    "epsilon_spent": claim.epsilon if claim else None,
-                    "delta": claim.delta if claim and private else None,
-                    "unit": claim.unit.value if claim and private else None,
-                    "adjacency": claim.adjacency.value if claim and private else None,
-                    "releases": claim.releases if claim else 0,
-                    "bytes_up_per_device": bytes_up,
-                    "hr@10": metrics.hr,
-                    "ndcg@10": metrics.ndcg,
-                    "recall@20": metrics.recall,
-                    "coverage@10": metrics.coverage,
-                    "seconds": round(seconds, 3),
-                    "seed": scenario.seed,
-                }
-            )
-        )
     return rows

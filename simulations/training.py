@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backrow.privacy.accounting.claim import claim_of
+from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.units import PrivacyClaim
-from backrow.server.journal import Journal
+from backrow.server.archive import Archive
+from backrow.server.book import Book
+from backrow.server.policy import LedgerPolicy
 from backrow.server.strategy import Coordinator, Outcome, RoundReport
 from backrow.simulations.pipeline import Committed
 from backrow.simulations.population import EdgeOpener, Population
+
+RELEASES = "releases"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +41,44 @@ def coordinator_key(seed: int) -> SigningKey:
     return SigningKey(SeededRandom(seed, "coordinator-key").bytes(32))
 
 
+def epoch_key(seed: int) -> bytes:
+    """The simulated key of the pseudonym lists."""
+    return SeededRandom(seed, "epoch-key").bytes(32)
+
+
+def open_book(committed: Committed, folder: Path, seed: int, *, resume: bool) -> Book:
+    """Begin the ledger of a run, or go on with it."""
+    settings, schedule = committed.settings, committed.schedule
+    stamp = Stamp.SIMULATED if schedule.simulated else Stamp.PRODUCTION
+    policy = LedgerPolicy(settings.epsilon, settings.delta, settings.minimum, stamp)
+    key, epoch = coordinator_key(seed), epoch_key(seed)
+    if resume:
+        return Book.resume(folder, key, policy, schedule, epoch, clock)
+    return Book.begin(folder, key, policy, schedule, settings.population, epoch, clock)
+
+
+def clock() -> int:
+    """Unix seconds."""
+    return int(time.time())
+
+
 def train(
     committed: Committed,
     population: Population,
-    journal_path: Path,
+    folder: Path,
     *,
     engine: str,
     nodes: int,
     seed: int,
     observe: Callable[[RoundReport], None],
+    publish: Callable[[Outcome, PrivacyClaim], tuple[bytes, bytes]],
+    resume: bool = False,
 ) -> Trained:
-    """Run the schedule.
+    """Run the schedule, with its ledger in `folder`.
+
+    Args:
+        publish: writes the model bundle; gives the hashes of its manifest and tensors for the ledger.
+        resume: go on with the ledger that is there.
 
     Histories lie in a temporary folder while the run lasts, never in the run folder.
 
@@ -57,12 +89,14 @@ def train(
     from backrow.server.app import make_server_app
 
     key = coordinator_key(seed)
-    journal = Journal(journal_path, committed.schedule, clock=lambda: int(time.time()))
+    book = open_book(committed, folder, seed, resume=resume)
 
     def noise(number: int) -> RandomSource:
         return SeededRandom(seed, "noise", number)
 
-    coordinator = Coordinator(committed.schedule, committed.program, journal, key, noise, observe, nodes)
+    coordinator = Coordinator(
+        committed.schedule, committed.program, book, Archive(folder / RELEASES), key, noise, observe, nodes
+    )
     outcomes: list[Outcome] = []
     started = time.monotonic()
     try:
@@ -75,14 +109,12 @@ def train(
             else:
                 from backrow.simulations.runner_inprocess import run_inprocess as run_engine
             run_engine(server_app, client_app, nodes)
+        if not outcomes:
+            raise RuntimeError("the engine ended without an outcome: see the messages above")
+        outcome, seconds = outcomes[0], time.monotonic() - started
+        spent = claim_of([report.plan for report in outcome.reports], committed.schedule)
+        if outcome.releases:
+            book.publish([release.receipt for release in outcome.releases], *publish(outcome, spent))
+        return Trained(outcome, spent, seconds, tuple(coordinator.problems))
     finally:
-        journal.close()
-    if not outcomes:
-        raise RuntimeError("the engine ended without an outcome: see the messages above")
-    reserved = [report.plan for report in outcomes[0].reports]
-    return Trained(
-        outcomes[0],
-        claim_of(reserved, committed.schedule),
-        time.monotonic() - started,
-        tuple(coordinator.problems),
-    )
+        book.close()

@@ -1,5 +1,6 @@
 """The whole program of a run: counts, then the trainer's rounds, then the public model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,8 @@ from backrow.server.programs.gradient import GradientProgram
 from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
 from backrow.server.programs.subspace import SubspaceProgram
 from backrow.server.settings import RunSettings
+
+COUNTS = (Query.POPULARITY, Query.RECENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,10 @@ class ModelProgram:
             return Question(settings={"recent_seconds": float(self.settings.recent_seconds)})
         assert self.factors is not None, "training rounds follow the counts"
         return self.factors.ask()
+
+    def public_tensors(self, query: Query) -> Mapping[str, FloatArray]:
+        """The tensors of the trainer's questions; empty for the counts."""
+        return self.factors.ask().tensors if query not in COUNTS and self.factors is not None else {}
 
     def absorb(self, query: Query, answer: Answer | None) -> "ModelProgram":
         """The state after a round; `answer` None: the round was void.

@@ -52,6 +52,13 @@ class Catalogue:
         decades = sorted({year // 10 * 10 for year in self.years if year is not None})
         return (*(f"genre:{genre}" for genre in genres), *(f"decade:{decade}" for decade in decades))
 
+    def records(self) -> list[dict[str, object]]:
+        """One mapping per title in row order, as model bundles hold it."""
+        columns = zip(self.ids, self.names, self.genres, self.years, strict=True)
+        return [
+            {"id": title, "name": name, "genres": list(genres), "year": year} for title, name, genres, year in columns
+        ]
+
     def features(self) -> FloatArray:
         """Genres multi-hot and decade one-hot, not centred.
 

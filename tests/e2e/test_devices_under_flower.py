@@ -16,10 +16,13 @@ from backrow.client.edge import DeviceEdge
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import RefusedCallError
+from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.randomness import OsRandom
 from backrow.privacy.signing import SigningKey
 from backrow.server.app import make_server_app
-from backrow.server.journal import Journal
+from backrow.server.archive import Archive
+from backrow.server.book import BEGINNING, Book
+from backrow.server.policy import LedgerPolicy
 from backrow.server.programs.model import ModelProgram
 from backrow.server.registry import write_bundle, write_first_bundle
 from backrow.server.settings import RunSettings, commit_schedule
@@ -65,14 +68,16 @@ def devices(tmp_path: Path) -> Iterator[dict[str, Device]]:
         device.close()
 
 
-def train(devices: dict[str, Device], journal: Path, settings: RunSettings = SETTINGS) -> tuple[Coordinator, Outcome]:
+def train(devices: dict[str, Device], folder: Path, settings: RunSettings = SETTINGS) -> tuple[Coordinator, Outcome]:
     """One production run over three Flower nodes with four devices each."""
     names = sorted(devices)
     program = ModelProgram.start(settings, FEATURES)
     schedule = commit_schedule(settings, program.training_schema())
-    coordinator = Coordinator(
-        schedule, program, Journal(journal, schedule, clock=lambda: NOW), KEY, lambda _: OsRandom(), lambda _: None, 3
-    )
+    folder.mkdir()
+    policy = LedgerPolicy(settings.epsilon, settings.delta, settings.minimum, Stamp.PRODUCTION)
+    book = Book.begin(folder, KEY, policy, schedule, settings.population, bytes(32), lambda: NOW)
+    archive = Archive(folder / "releases")
+    coordinator = Coordinator(schedule, program, book, archive, KEY, lambda _: OsRandom(), lambda _: None, 3)
     outcomes: list[Outcome] = []
 
     def edge(partition: int, partitions: int) -> DeviceEdge:
@@ -83,7 +88,7 @@ def train(devices: dict[str, Device], journal: Path, settings: RunSettings = SET
 
 
 def test_devices_train_a_model_and_recommend_from_it(devices: dict[str, Device], tmp_path: Path) -> None:
-    coordinator, outcome = train(devices, tmp_path / "journal.jsonl")
+    coordinator, outcome = train(devices, tmp_path / "run")
     assert coordinator.problems == []
     assert [report.outcome for report in outcome.reports] == ["released"] * 4
     assert {report.participants for report in outcome.reports} == {11}
@@ -103,16 +108,16 @@ def test_devices_train_a_model_and_recommend_from_it(devices: dict[str, Device],
 
 
 def test_two_production_runs_never_draw_the_same_noise(devices: dict[str, Device], tmp_path: Path) -> None:
-    _, one = train(devices, tmp_path / "one.jsonl")
-    _, two = train(devices, tmp_path / "two.jsonl", replace(SETTINGS, run_id="again"))
+    _, one = train(devices, tmp_path / "one")
+    _, two = train(devices, tmp_path / "two", replace(SETTINGS, run_id="again"))
     assert not np.array_equal(one.releases[0].values, two.releases[0].values)
 
 
 def test_a_device_answers_a_round_once_even_if_the_coordinator_repeats_the_run(
     devices: dict[str, Device], tmp_path: Path
 ) -> None:
-    train(devices, tmp_path / "one.jsonl")
-    coordinator, outcome = train(devices, tmp_path / "again.jsonl")
+    train(devices, tmp_path / "one")
+    coordinator, outcome = train(devices, tmp_path / "again")
     assert outcome.releases == ()
     assert [report.outcome for report in outcome.reports] == ["0 devices took part, the minimum is 5"] * 4
     assert coordinator.problems == []
@@ -123,11 +128,11 @@ def test_devices_that_all_withhold_stop_the_run_before_anything_is_reserved(
 ) -> None:
     for device in devices.values():
         device.set_consent(False)
-    _, outcome = train(devices, tmp_path / "journal.jsonl")
+    _, outcome = train(devices, tmp_path / "run")
     assert outcome.releases == ()
     assert outcome.stopped is not None
     assert "smallest cohort allowed" in outcome.stopped
-    assert "reserve" not in (tmp_path / "journal.jsonl").read_text()
+    assert len((tmp_path / "run" / "ledger.jsonl").read_text().splitlines()) == BEGINNING
 
 
 def test_a_device_with_the_default_policy_refuses_a_trusted_edge(devices: dict[str, Device], tmp_path: Path) -> None:

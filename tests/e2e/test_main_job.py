@@ -10,7 +10,7 @@ import pytest
 from backrow.privacy.bundle import open_bundle
 from backrow.privacy.errors import BackrowError, ScenarioError
 from backrow.simulations.results import Results
-from backrow.simulations.runner import run
+from backrow.simulations.runner import resume, run
 from backrow.simulations.scenario import Scenario
 
 
@@ -37,7 +37,8 @@ def test_a_run_folder_holds_what_it_should_and_no_viewer(views: Path, tmp_path: 
     folder = tmp_path / "run"
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
-        "run.toml", "results.json", "metrics.parquet", "journal.jsonl", "coordinator.pub", "report.html",
+        "run.toml", "results.json", "metrics.parquet", "coordinator.pub", "report.html",
+        "ledger.jsonl", "checkpoint", "policy.toml", *(f"releases/{number:04d}.i8" for number in range(1, 5)),
         "bundle/manifest.json", "bundle/model.safetensors", "bundle/catalogue.json",
     }  # fmt: skip
     assert Results.from_json((folder / "results.json").read_text()) == results
@@ -140,7 +141,7 @@ def test_a_run_that_cannot_start_leaves_nothing(views: Path, tmp_path: Path) -> 
     assert set(tmp_path.iterdir()) == before
 
 
-def test_a_run_that_fails_after_reserving_keeps_its_journal_under_another_name(
+def test_a_run_that_fails_after_reserving_keeps_its_ledger_and_can_go_on(
     views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full_disk(*_: object) -> None:
@@ -150,7 +151,12 @@ def test_a_run_that_fails_after_reserving_keeps_its_journal_under_another_name(
     with pytest.raises(OSError, match="no space"):
         run(scenario(views), tmp_path / "run", baselines=False)
     assert not (tmp_path / "run").exists()
-    assert "reserve" in (tmp_path / "run.unfinished" / "journal.jsonl").read_text()
+    assert (tmp_path / "run.unfinished" / "ledger.jsonl").exists()
     monkeypatch.undo()
     with pytest.raises(ScenarioError, match="reserved budget and did not finish"):
         run(scenario(views), tmp_path / "run", baselines=False)
+    resumed = resume(scenario(views), tmp_path / "run", baselines=False)
+    whole = run(scenario(views), tmp_path / "whole", baselines=False)
+    assert [row.hr_at_10 for row in resumed.rows] == [row.hr_at_10 for row in whole.rows]
+    for name in ("manifest.json", "model.safetensors"):
+        assert (tmp_path / "run" / "bundle" / name).read_bytes() == (tmp_path / "whole" / "bundle" / name).read_bytes()

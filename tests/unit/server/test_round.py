@@ -6,21 +6,29 @@ import numpy as np
 import pytest
 
 from backrow.privacy.errors import MalformedMessageError
+from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.queries import Query
 from backrow.privacy.randomness import OsRandom, SeededRandom
+from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire import BlindSum, EnrolReply
+from backrow.server.book import Book, Receipt, Reservation
 from backrow.server.cohort import Cohort, invite
-from backrow.server.journal import Journal, Receipt
+from backrow.server.policy import LedgerPolicy
 from backrow.server.round import OpenRound, RoundSum, Void
 from tests.builders import plan
 
 COHORT = invite({1: EnrolReply("run", ("a", "b")), 2: EnrolReply("run", ("c",))}, 2, 100)
 
 
+def reserved(made: RoundPlan, folder: Path, epsilon: float | None) -> Reservation:
+    schedule = Schedule("run", (made,), epsilon, 1e-5)
+    policy = LedgerPolicy(epsilon, 1e-5, 2, Stamp.SIMULATED)
+    return Book.begin(folder, SigningKey(bytes(32)), policy, schedule, 100, bytes(32), lambda: 0).reserve(made)
+
+
 def opened(made: RoundPlan, folder: Path, cohort: Cohort = COHORT) -> OpenRound:
-    journal = Journal(folder / "journal.jsonl", Schedule("run", (made,), 50.0, 1e-5), clock=lambda: 0)
-    return OpenRound.open(made, cohort, journal.reserve(made))
+    return OpenRound.open(made, cohort, reserved(made, folder, 50.0))
 
 
 def blind(values: int = 5, participants: int = 2, **changes: object) -> BlindSum:
@@ -30,8 +38,7 @@ def blind(values: int = 5, participants: int = 2, **changes: object) -> BlindSum
 
 def test_without_noise_the_sum_is_exact_whatever_the_order(tmp_path: Path) -> None:
     made = plan(noise_multiplier=0.0)
-    journal = Journal(tmp_path / "j", Schedule("run", (made,), None, 1e-5), clock=lambda: 0)
-    start = OpenRound.open(made, COHORT, journal.reserve(made))
+    start = OpenRound.open(made, COHORT, reserved(made, tmp_path, None))
     one = start.add(1, blind(5)).add(2, blind(-3, 1)).close(SeededRandom(1))
     other = start.add(2, blind(-3, 1)).add(1, blind(5)).close(SeededRandom(1))
     assert isinstance(one, RoundSum)

@@ -1,0 +1,286 @@
+"""The coordinator's side of the ledger: reserve before a round's first message, release or void after it.
+
+Everything a run releases stands in one ledger under one budget. A reservation counts as spent whether or not
+a release follows: a crash can waste budget, never hide it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from backrow.privacy.errors import BudgetExhaustedError, JournalError
+from backrow.privacy.ledger.entries import (
+    EnrolmentEntry,
+    OptOutEntry,
+    PolicyEntry,
+    PublicationEntry,
+    ReleaseEntry,
+    ReserveEntry,
+    ScheduleEntry,
+    VoidEntry,
+)
+from backrow.privacy.ledger.parts import Additions, Basis, Provenance, Purpose
+from backrow.privacy.ledger.pseudonyms import EMPTY, key_commitment
+from backrow.privacy.ledger.releases import release_entry
+from backrow.privacy.ledger.store import Ledger
+from backrow.privacy.plan import RoundPlan, Schedule
+from backrow.privacy.signing import SigningKey
+from backrow.server.budget import ACCOUNTANT, spent_epsilon, spent_of, zcdp_spent
+from backrow.server.cohort import Cohort
+from backrow.server.crowd import crowd_of
+from backrow.server.policy import LedgerPolicy
+
+BEGINNING = 4
+"""Entries of a ledger before its first round: policy, schedule, enrolment, suppression list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Budget set aside for one round, durably. Made by `Book.reserve` only.
+
+    Attributes:
+        index: of its entry in the ledger.
+    """
+
+    round: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A release that the ledger has recorded. Made by `Book` only.
+
+    Attributes:
+        digest: SHA-256 of the released integers, hex.
+        index: of its entry in the ledger.
+    """
+
+    round: int
+    digest: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """How an earlier round ended. `receipt` None: void."""
+
+    plan: RoundPlan
+    receipt: Receipt | None
+    participants: int
+
+
+class Book:
+    """Writes one run's ledger. Make it with `begin` or `resume`; close it."""
+
+    def __init__(
+        self, ledger: Ledger, policy: LedgerPolicy, schedule: Schedule, epoch_key: bytes, clock: Callable[[], int]
+    ) -> None:
+        """Use `begin` or `resume`."""
+        self._ledger, self._policy, self._schedule = ledger, policy, schedule
+        self._epoch_key, self._clock = epoch_key, clock
+        self._reserves: list[ReserveEntry] = []
+        self._open: Reservation | None = None
+        self._opt_outs = (EMPTY, ledger.time)
+        self._published: set[tuple[bytes, bytes]] = set()
+        self.closed: list[Closed] = []
+
+    @classmethod
+    def begin(
+        cls,
+        folder: Path,
+        key: SigningKey,
+        policy: LedgerPolicy,
+        schedule: Schedule,
+        devices: int,
+        epoch_key: bytes,
+        clock: Callable[[], int],
+    ) -> "Book":
+        """Start a ledger: policy, committed schedule, enrolment, and an empty suppression list.
+
+        Args:
+            folder: must exist and hold no ledger.
+            devices: N, how many are enrolled.
+            epoch_key: 32 secret bytes, under which pseudonyms are hashed.
+            clock: Unix seconds.
+
+        Raises:
+            LedgerError: there is a ledger, or it cannot be written.
+        """
+        rules = policy.write(folder)
+        ledger = Ledger.create(folder, f"backrow/{schedule.run_id}", key)
+        entry = PolicyEntry(
+            rules, key.public, policy.stamp, schedule.unit, schedule.adjacency, policy.epsilon, policy.delta,
+            policy.purposes, policy.additions, policy.minimum,
+        )  # fmt: skip
+        purposes = (Purpose.TRAIN,) * len(schedule.rounds)
+        ledger.append_all(
+            [
+                entry,
+                ScheduleEntry(schedule, purposes),
+                EnrolmentEntry(devices, key_commitment(epoch_key)),
+                OptOutEntry(EMPTY.size, EMPTY.root),
+            ],
+            clock(),
+        )
+        return cls(ledger, policy, schedule, epoch_key, clock)
+
+    @classmethod
+    def resume(
+        cls,
+        folder: Path,
+        key: SigningKey,
+        policy: LedgerPolicy,
+        schedule: Schedule,
+        epoch_key: bytes,
+        clock: Callable[[], int],
+    ) -> "Book":
+        """Go on after a crash. A round that was open is voided: its budget stays spent, it is not asked again.
+
+        Raises:
+            LedgerError and its kin: the ledger is damaged, or another process writes it.
+            JournalError: it is the ledger of another schedule.
+        """
+        book = cls(Ledger.open(folder, key, clock()), policy, schedule, epoch_key, clock)
+        try:
+            book._replay()
+        except BaseException:
+            book.close()
+            raise
+        return book
+
+    @property
+    def spent(self) -> float | None:
+        """Epsilon of everything reserved so far; None where no privacy is claimed."""
+        return self.spent_after(len(self._reserves))
+
+    def spent_after(self, rounds: int) -> float | None:
+        """Epsilon of the first so many reservations; None where no privacy is claimed."""
+        plans = [entry.plan for entry in self._reserves[:rounds]]
+        return None if self._schedule.epsilon is None else spent_epsilon(plans, self._delta)
+
+    def reserve(
+        self, plan: RoundPlan, *, purpose: Purpose = Purpose.TRAIN, basis: Basis = Basis.SCHEDULED
+    ) -> Reservation:
+        """Set a round's budget aside, durably, before its first message.
+
+        Raises:
+            JournalError: a round is still open; or this is not the schedule's next round; or the policy allows
+                no additions.
+            BudgetExhaustedError: with it, the total, or its purpose's, would exceed the budget.
+        """
+        if self._open is not None:
+            raise JournalError(f"round {self._open.round} is still open: release or void it first")
+        self._check_place(plan, basis)
+        self._check_budget(plan, purpose, basis)
+        plans = [*(entry.plan for entry in self._reserves), plan]
+        entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule))
+        receipt = self._ledger.append(entry, self._clock())
+        self._reserves.append(entry)
+        self._open = Reservation(plan.round, receipt.index)
+        return self._open
+
+    def release(
+        self,
+        reservation: Reservation,
+        cohort: Cohort,
+        participants: int,
+        digest: str,
+        sentinels: tuple[int, ...],
+        provenance: Provenance,
+    ) -> Receipt:
+        """Record a release; the receipt is what `RoundSum.release` asks for."""
+        self._close_open(reservation)
+        reserve = self._reserves[-1]
+        entry = release_entry(
+            reservation.index,
+            reserve,
+            self._schedule,
+            crowd_of(cohort, participants, reserve.plan, self._epoch_key, *self._opt_outs),
+            provenance,
+            bytes.fromhex(digest),
+            spent_of([reserve.plan], self._schedule),
+            ACCOUNTANT,
+            sentinels,
+        )
+        written = self._ledger.append(entry, self._clock())
+        receipt = Receipt(reservation.round, digest, written.index)
+        self.closed.append(Closed(reserve.plan, receipt, participants))
+        return receipt
+
+    def void(self, reservation: Reservation, reason: str) -> None:
+        """Record that a reserved round released nothing. Its budget stays spent."""
+        self._close_open(reservation)
+        self._ledger.append(VoidEntry(reservation.index, reason), self._clock())
+        self.closed.append(Closed(self._reserves[-1].plan, None, 0))
+
+    def publish(self, receipts: list[Receipt], manifest: bytes, model: bytes) -> None:
+        """Record a model bundle; hashes of its manifest and tensors, 32 bytes each."""
+        if (manifest, model) in self._published:
+            return  # a resumed run writes the same bytes again
+        self._published.add((manifest, model))
+        claim = spent_of([entry.plan for entry in self._reserves], self._schedule)
+        indices = tuple(receipt.index for receipt in receipts)
+        self._ledger.append(PublicationEntry(self._schedule.run_id, indices, manifest, model, claim), self._clock())
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._ledger.close()
+
+    @property
+    def _delta(self) -> float:
+        return self._schedule.delta
+
+    def _check_place(self, plan: RoundPlan, basis: Basis) -> None:
+        if basis is Basis.ADDITION:
+            if self._policy.additions is not Additions.ZCDP:
+                raise JournalError("the policy allows no release outside the committed schedule: nothing is sent")
+            return
+        position = sum(entry.basis is Basis.SCHEDULED for entry in self._reserves)
+        if position >= len(self._schedule.rounds) or plan != self._schedule.rounds[position]:
+            raise JournalError(f"round {plan.round} is not the next round of the committed schedule: nothing is sent")
+
+    def _check_budget(self, plan: RoundPlan, purpose: Purpose, basis: Basis) -> None:
+        # With additions the cost of a round may depend on earlier releases: a filter, not the closed form.
+        adaptive = basis is Basis.ADDITION or any(entry.basis is Basis.ADDITION for entry in self._reserves)
+        cost = zcdp_spent if adaptive else spent_epsilon
+        limits = [("the run", self._schedule.epsilon, [entry.plan for entry in self._reserves])]
+        for budget in self._policy.purposes:
+            if budget.purpose is purpose:
+                earlier = [entry.plan for entry in self._reserves if entry.purpose is purpose]
+                limits.append((f"purpose {purpose}", budget.epsilon, earlier))
+        for whose, limit, earlier in limits:
+            spent = cost([*earlier, plan], self._delta)
+            if limit is not None and spent > limit:
+                raise BudgetExhaustedError(
+                    f"round {plan.round} would bring {whose} to epsilon {spent:.4f}, more than the committed "
+                    f"{limit:g}: it stops here with what is released"
+                )
+
+    def _close_open(self, reservation: Reservation) -> None:
+        if self._open != reservation:
+            raise JournalError(f"round {reservation.round} is not open: it was released or voided before")
+        self._open = None
+
+    def _replay(self) -> None:
+        for signed in self._ledger.entries():
+            match signed.body:
+                case ScheduleEntry(schedule=schedule) if schedule != self._schedule:
+                    raise JournalError("this is the ledger of another schedule: resume with the run's own settings")
+                case OptOutEntry(size=size, root=root):
+                    self._opt_outs = (type(EMPTY)(size, root), signed.time)
+                case ReserveEntry() as entry:
+                    self._reserves.append(entry)
+                    self._open = Reservation(entry.plan.round, signed.index)
+                case ReleaseEntry() as entry:
+                    receipt = Receipt(entry.plan.round, entry.values.hex(), signed.index)
+                    self.closed.append(Closed(entry.plan, receipt, entry.crowd.survived))
+                    self._open = None
+                case VoidEntry():
+                    self.closed.append(Closed(self._reserves[-1].plan, None, 0))
+                    self._open = None
+                case PublicationEntry(manifest=manifest, model=model):
+                    self._published.add((manifest, model))
+                case _:
+                    pass
+        if self._open is not None:
+            self.void(self._open, "the coordinator stopped while this round was open")

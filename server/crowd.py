@@ -1,0 +1,33 @@
+"""Whom a release covers, as the ledger says it: numbers and commitments, no names."""
+
+from backrow.privacy.ledger.parts import Crowd, Sampling
+from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList
+from backrow.privacy.plan import RoundPlan
+from backrow.server.cohort import Cohort
+
+
+def crowd_of(
+    cohort: Cohort, participants: int, plan: RoundPlan, epoch_key: bytes, opt_outs: Commitment, sealed: int
+) -> Crowd:
+    """The ledger's view of a cohort.
+
+    Args:
+        cohort: everyone invited.
+        participants: how many are in the sum.
+        epoch_key: 32 secret bytes that pseudonyms are hashed under.
+        opt_outs, sealed: the suppression list the cohort was checked against, and when it was sealed.
+    """
+    committed = PseudonymList(epoch_key, cohort.devices()).commitment
+    return Crowd(
+        invited=cohort.size,
+        survived=participants,
+        minimum=plan.minimum,
+        neighbours=None,
+        threshold=None,
+        sampling=Sampling.EVERYBODY,
+        participation_bound=1,
+        participants_size=committed.size,
+        participants_root=committed.root,
+        opt_out_root=opt_outs.root,
+        opt_out_time=sealed,
+    )

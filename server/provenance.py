@@ -1,0 +1,64 @@
+"""What made a release, as hashes: settings, code, dependencies, and the public model before and after."""
+
+import dataclasses
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from importlib.metadata import distributions
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+
+from backrow.privacy.bundle import canonical
+from backrow.privacy.ledger.parts import Provenance
+from backrow.server.programs.base import FloatArray
+from backrow.server.settings import RunSettings
+
+CODE = ("backrow.privacy", "backrow.client", "backrow.server")
+
+
+def provenance(settings: RunSettings, before: Mapping[str, FloatArray], after: Mapping[str, FloatArray]) -> Provenance:
+    """Of one release.
+
+    Args:
+        before, after: public tensors that the round asked with, and that the next would; empty where no
+            model is trained.
+    """
+    config = sha256(canonical(dataclasses.asdict(settings))).digest()
+    return Provenance(tensors_digest(before), tensors_digest(after), config, code_digest(), dependencies_digest())
+
+
+def tensors_digest(tensors: Mapping[str, FloatArray]) -> bytes | None:
+    """SHA-256 of named tensors; None if there are none."""
+    if not tensors:
+        return None
+    digest = sha256()
+    for name, tensor in sorted(tensors.items()):
+        array = np.ascontiguousarray(tensor, dtype="<f8")
+        digest.update(canonical([name, list(array.shape)]))
+        digest.update(array.tobytes())
+    return digest.digest()
+
+
+@cache
+def code_digest() -> bytes:
+    """SHA-256 of the Python files of the wings that a claim depends on."""
+    digest = sha256()
+    for package in CODE:
+        spec = find_spec(package)
+        assert spec is not None
+        assert spec.submodule_search_locations is not None
+        root = Path(next(iter(spec.submodule_search_locations)))
+        for path in sorted(root.rglob("*.py")):
+            digest.update(
+                canonical([package, path.relative_to(root).as_posix(), sha256(path.read_bytes()).hexdigest()])
+            )
+    return digest.digest()
+
+
+@cache
+def dependencies_digest() -> bytes:
+    """SHA-256 of the names and versions of everything installed beside this code."""
+    names = {f"{each.metadata['Name']}=={each.version}".lower() for each in distributions()}
+    return sha256("\n".join(sorted(names)).encode()).digest()

@@ -1,0 +1,89 @@
+"""Rows of results.json: a model or baseline, scored under a protocol. Ground truth, never released."""
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backrow.client.model import PublicModel
+from backrow.client.solve import gram, solve_block
+from backrow.privacy.units import PrivacyClaim
+from backrow.simulations.baselines.registry import make_baseline
+from backrow.simulations.metrics import Scorer, evaluate
+from backrow.simulations.pipeline import Prepared
+from backrow.simulations.population import Population
+from backrow.simulations.progress import Observer, Progress
+from backrow.simulations.results import Row
+from backrow.simulations.scenario import Scenario
+
+
+def model_scorer(model: PublicModel, population: Population) -> Scorer:
+    """Scores as each device computes them for itself, withheld or not: its own factors never leave it."""
+    factors = np.asarray(model.item_factors, dtype=np.float64)
+    shared = gram(factors)
+
+    def score(viewers: NDArray[np.int32]) -> NDArray[np.float64]:
+        block = [population.history(int(viewer)) for viewer in viewers]
+        user_factors = solve_block(factors, block, model.alpha0, model.ridge, item_gram=shared)
+        empty = np.array([len(history) == 0 for history in block])
+        return np.asarray(np.where(empty[:, None], model.popularity, user_factors @ factors.T))
+
+    return score
+
+
+def baseline_rows(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:
+    """The non-private baselines of the scenario."""
+    rows: list[Row] = []
+    train, viewers, titles = prepared.split.train, len(prepared.population), len(prepared.dataset.catalogue.ids)
+    for name in scenario.evaluation.baselines:
+        observe(Progress("stage", f"baseline {name}"))
+        started = time.monotonic()
+        baseline = make_baseline(name, scenario.seed)
+        baseline.fit(train.matrix(viewers, titles))
+        rows += evaluated_rows(
+            scenario, prepared, baseline.scores,
+            model=name, trainer=None, claim=None, target=None, bytes_up=0, seconds=time.monotonic() - started,
+        )  # fmt: skip
+    return rows
+
+
+def evaluated_rows(
+    scenario: Scenario,
+    prepared: Prepared,
+    scorer: Scorer,
+    *,
+    model: str,
+    trainer: str | None,
+    claim: PrivacyClaim | None,
+    target: float | None,
+    bytes_up: int,
+    seconds: float,
+) -> list[Row]:
+    """One row per protocol. The metrics are the simulator's ground truth and are never released."""
+    rows = []
+    for protocol in scenario.evaluation.protocols:
+        metrics = evaluate(scorer, prepared.split, protocol)
+        private = claim is not None and claim.epsilon is not None
+        rows.append(
+            Row.model_validate(
+                {
+                    "model": model,
+                    "trainer": trainer,
+                    "protocol": protocol,
+                    "epsilon": target,
+                    "epsilon_spent": claim.epsilon if claim else None,
+                    "delta": claim.delta if claim and private else None,
+                    "unit": claim.unit.value if claim and private else None,
+                    "adjacency": claim.adjacency.value if claim and private else None,
+                    "releases": claim.releases if claim else 0,
+                    "bytes_up_per_device": bytes_up,
+                    "hr@10": metrics.hr,
+                    "ndcg@10": metrics.ndcg,
+                    "recall@20": metrics.recall,
+                    "coverage@10": metrics.coverage,
+                    "seconds": round(seconds, 3),
+                    "seed": scenario.seed,
+                }
+            )
+        )
+    return rows
