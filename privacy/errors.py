@@ -53,8 +53,8 @@ class CohortError(BackrowError):
     """A cohort is too small, names a device twice or names one that is not eligible."""
 
 
-class JournalError(BackrowError):
-    """The round journal is damaged or contradicts what is asked of it."""
+class BookError(BackrowError):
+    """What is asked of a run contradicts its ledger or its archive."""
 
 
 class LedgerError(BackrowError):

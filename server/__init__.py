@@ -1,4 +1,4 @@
-"""The coordinator: rounds, cohorts, the journal, programs, signed bundles, the Flower ServerApp.
+"""The coordinator: rounds, cohorts, the book of the ledger, programs, signed bundles, the Flower ServerApp.
 
 Imports `backrow.privacy`, never `backrow.client`; only `backrow.simulations` imports it.
 """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backrow.privacy.errors import JournalError
+from backrow.privacy.errors import BookError
 from backrow.privacy.ledger.files import write_durably
 from backrow.privacy.wire import IntArray
 
@@ -25,14 +25,14 @@ class Archive:
         """What was kept of a released round.
 
         Raises:
-            JournalError: it is missing, or not what the ledger recorded.
+            BookError: it is missing, or not what the ledger recorded.
         """
         try:
             data = self._path(number).read_bytes()
         except OSError:
-            raise JournalError(f"the release of round {number} is missing: restore {self._path(number)}") from None
+            raise BookError(f"the release of round {number} is missing: restore {self._path(number)}") from None
         if sha256(data).hexdigest() != digest:
-            raise JournalError(f"the release of round {number} is not what the ledger recorded: restore its file")
+            raise BookError(f"the release of round {number} is not what the ledger recorded: restore its file")
         return np.frombuffer(data, "<i8").reshape(shape).astype(np.int64)
 
     def forget(self, number: int) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from backrow.privacy.errors import BudgetExhaustedError, JournalError
+from backrow.privacy.errors import BudgetExhaustedError, BookError
 from backrow.privacy.ledger.entries import (
     EnrolmentEntry,
     OptOutEntry,
@@ -138,7 +138,7 @@ class Book:
 
         Raises:
             LedgerError and its kin: the ledger is damaged, or another process writes it.
-            JournalError: it is the ledger of another schedule.
+            BookError: it is the ledger of another schedule.
         """
         book = cls(Ledger.open(folder, key, clock()), policy, schedule, epoch_key, clock)
         try:
@@ -164,12 +164,12 @@ class Book:
         """Set a round's budget aside, durably, before its first message.
 
         Raises:
-            JournalError: a round is still open; or this is not the schedule's next round; or the policy allows
+            BookError: a round is still open; or this is not the schedule's next round; or the policy allows
                 no additions.
             BudgetExhaustedError: with it, the total, or its purpose's, would exceed the budget.
         """
         if self._open is not None:
-            raise JournalError(f"round {self._open.round} is still open: release or void it first")
+            raise BookError(f"round {self._open.round} is still open: release or void it first")
         self._check_place(plan, basis)
         self._check_budget(plan, purpose, basis)
         plans = [*(entry.plan for entry in self._reserves), plan]
@@ -233,11 +233,11 @@ class Book:
     def _check_place(self, plan: RoundPlan, basis: Basis) -> None:
         if basis is Basis.ADDITION:
             if self._policy.additions is not Additions.ZCDP:
-                raise JournalError("the policy allows no release outside the committed schedule: nothing is sent")
+                raise BookError("the policy allows no release outside the committed schedule: nothing is sent")
             return
         position = sum(entry.basis is Basis.SCHEDULED for entry in self._reserves)
         if position >= len(self._schedule.rounds) or plan != self._schedule.rounds[position]:
-            raise JournalError(f"round {plan.round} is not the next round of the committed schedule: nothing is sent")
+            raise BookError(f"round {plan.round} is not the next round of the committed schedule: nothing is sent")
 
     def _check_budget(self, plan: RoundPlan, purpose: Purpose, basis: Basis) -> None:
         # With additions the cost of a round may depend on earlier releases: a filter, not the closed form.
@@ -258,14 +258,14 @@ class Book:
 
     def _close_open(self, reservation: Reservation) -> None:
         if self._open != reservation:
-            raise JournalError(f"round {reservation.round} is not open: it was released or voided before")
+            raise BookError(f"round {reservation.round} is not open: it was released or voided before")
         self._open = None
 
     def _replay(self) -> None:
         for signed in self._ledger.entries():
             match signed.body:
                 case ScheduleEntry(schedule=schedule) if schedule != self._schedule:
-                    raise JournalError("this is the ledger of another schedule: resume with the run's own settings")
+                    raise BookError("this is the ledger of another schedule: resume with the run's own settings")
                 case OptOutEntry(size=size, root=root):
                     self._opt_outs = (type(EMPTY)(size, root), signed.time)
                 case ReserveEntry() as entry:

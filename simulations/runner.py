@@ -70,7 +70,7 @@ def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, base
         folder: the run folder's final name.
 
     Raises:
-        JournalError: data or settings are no longer those of the ledger.
+        BookError: data or settings are no longer those of the ledger.
         LedgerError and its kin: the ledger is damaged.
     """
     draft = unfinished_name(folder)

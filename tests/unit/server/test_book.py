@@ -7,7 +7,7 @@ import pytest
 from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.accounting.rdp import rdp_epsilon
 from backrow.privacy.accounting.zcdp import zcdp_epsilon
-from backrow.privacy.errors import BudgetExhaustedError, JournalError, LedgerError
+from backrow.privacy.errors import BudgetExhaustedError, BookError, LedgerError
 from backrow.privacy.ledger.entries import PublicationEntry, ReleaseEntry, ReserveEntry, VoidEntry
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.parts import Additions, Basis, Provenance, Purpose, PurposeBudget, Stamp
@@ -116,9 +116,9 @@ def test_a_purpose_has_a_budget_of_its_own(tmp_path: Path) -> None:
 def test_a_round_outside_the_schedule_is_refused(tmp_path: Path) -> None:
     book = begin(tmp_path)
     for wrong in (schedule().rounds[1], plan(noise_multiplier=50.0)):
-        with pytest.raises(JournalError, match="not the next round"):
+        with pytest.raises(BookError, match="not the next round"):
             book.reserve(wrong)
-    with pytest.raises(JournalError, match="no release outside"):
+    with pytest.raises(BookError, match="no release outside"):
         book.reserve(plan(number=9), basis=Basis.ADDITION)
 
 
@@ -147,12 +147,12 @@ def test_zcdp_is_dearer_than_the_closed_form_and_agrees_with_renyi() -> None:
 def test_a_round_is_closed_once_and_one_at_a_time(tmp_path: Path) -> None:
     book = begin(tmp_path)
     reservation = book.reserve(schedule().rounds[0])
-    with pytest.raises(JournalError, match="still open"):
+    with pytest.raises(BookError, match="still open"):
         book.reserve(schedule().rounds[1])
     release(book, reservation)
-    with pytest.raises(JournalError, match="not open"):
+    with pytest.raises(BookError, match="not open"):
         book.void(reservation, "again")
-    with pytest.raises(JournalError, match="not open"):
+    with pytest.raises(BookError, match="not open"):
         release(book, Reservation(2, 9))
 
 
@@ -182,7 +182,7 @@ def test_a_killed_coordinator_finds_its_releases_and_voids_what_was_open(tmp_pat
 
 def test_a_ledger_of_another_schedule_is_not_resumed(tmp_path: Path) -> None:
     begin(tmp_path).close()
-    with pytest.raises(JournalError, match="another schedule"):
+    with pytest.raises(BookError, match="another schedule"):
         resume(tmp_path, schedule(rounds=2))
 
 
