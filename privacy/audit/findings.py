@@ -123,6 +123,11 @@ class Findings:
     def __bool__(self) -> bool:
         return bool(self._kept)
 
+    def absorb(self, others: "Findings") -> None:
+        """Take over what another collection holds."""
+        for finding in others.all():
+            self.add(finding.fault, finding.sentence, *finding.entries)
+
     def all(self) -> tuple[Finding, ...]:
         """Every finding, the gravest fault (the smallest exit code) first."""
         found: list[Finding] = []

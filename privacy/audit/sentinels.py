@@ -46,11 +46,29 @@ def pooled_lower_tail_p(releases: Iterable[tuple[Sequence[int], float]]) -> floa
     """
     squares, coordinates = 0.0, 0
     for raw, noise_scale in releases:
-        if not 2 <= noise_scale < math.inf:
-            raise ValueError(f"sentinels need a claimed standard deviation of at least 2, got {noise_scale}")
-        ratios = np.array([min(abs(value), _CAP) for value in raw], dtype=np.float64) / noise_scale
-        squares += float(ratios @ ratios)
-        coordinates += len(ratios)
+        some, count = sum_of_squares(raw, noise_scale)
+        squares, coordinates = squares + some, coordinates + count
+    return p_value(squares, coordinates)
+
+
+def sum_of_squares(raw: Sequence[int], integer_noise_scale: float) -> tuple[float, int]:
+    """What one release adds to the test: its sum of squares over the claimed variance, and its coordinates.
+
+    Raises:
+        ValueError: the claim is not a finite number >= 2.
+    """
+    if not 2 <= integer_noise_scale < math.inf:
+        raise ValueError(f"sentinels need a claimed standard deviation of at least 2, got {integer_noise_scale}")
+    ratios = np.array([min(abs(value), _CAP) for value in raw], dtype=np.float64) / integer_noise_scale
+    return float(ratios @ ratios), len(ratios)
+
+
+def p_value(squares: float, coordinates: int) -> float:
+    """How likely honest noise gives a sum of squares as small as this, or smaller.
+
+    Raises:
+        ValueError: there are no coordinates.
+    """
     if coordinates == 0:
         raise ValueError("there are no sentinel coordinates to test: the release names none")
     return float(stats.chi2.cdf(squares, coordinates))

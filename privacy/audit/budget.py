@@ -1,0 +1,216 @@
+"""Epsilon, recomputed: at every prefix in closed form and by Renyi DP, for the whole by PLD as well. Pure."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from backrow.privacy.accounting.calibration import epsilon_of
+from backrow.privacy.accounting.pld import pld_epsilon
+from backrow.privacy.audit.findings import Fault, Findings
+from backrow.privacy.audit.formulas import FloatArray, exact, mu_squared, renyi
+from backrow.privacy.audit.model import Account
+from backrow.privacy.audit.story import Claimed, Story
+from backrow.privacy.ledger.entries import PolicyEntry, ScheduleEntry
+from backrow.privacy.ledger.parts import Basis, Purpose
+
+AGREEMENT = 0.005
+"""Relative difference, at most, of closed form, quadrature and PLD."""
+ROUNDING = 1e-7
+"""Relative difference that floating point explains."""
+_NEAR_ZERO = 1e-6
+_MEANINGLESS = 100
+"""Above this epsilon, PLD is not asked: it would need gigabytes to say that nothing is protected."""
+_MOST_DISTINCT = 50
+_STEP = 2e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """Epsilon after each reservation: of itself, of everything, of its purpose, and the Renyi bound of everything.
+
+    Attributes:
+        added: position of the first addition; beyond all if there is none.
+    """
+
+    squares: FloatArray
+    alone: FloatArray
+    together: FloatArray
+    purpose: FloatArray
+    bound: FloatArray
+    added: int
+
+
+def prefixes(story: Story, delta: float) -> Prefixes:
+    """Every prefix at once."""
+    squares = mu_squared(reserved.entry.plan.noise_multiplier for reserved in story.reserves)
+    purposes = np.array([list(Purpose).index(reserved.entry.purpose) for reserved in story.reserves], dtype=np.int64)
+    own = np.zeros(len(squares))
+    for number in range(len(Purpose)):
+        mine = purposes == number
+        own[mine] = np.cumsum(squares[mine])
+    total = np.cumsum(squares)
+    distinct, place = np.unique(squares, return_inverse=True)
+    alone = exact(np.sqrt(distinct), delta)[place] if len(squares) else np.zeros(0)
+    added = next((r.position for r in story.reserves if r.entry.basis is Basis.ADDITION), len(squares))
+    return Prefixes(
+        squares, alone, exact(np.sqrt(total), delta), exact(np.sqrt(own), delta), renyi(total, delta), added
+    )
+
+
+def check_budget(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> tuple[Account, ...]:
+    """Budgets at every prefix, schedules, every claimed epsilon, and the accountants against one another."""
+    _check_schedules(story, found)
+    _check_limits(story, policy, sums, found)
+    for claimed in story.claims:
+        _check_claim(claimed, story, policy, sums, found)
+    return _accounts(story, policy, sums, found)
+
+
+def _check_schedules(story: Story, found: Findings) -> None:
+    for signed in story.others:
+        if not isinstance(signed.body, ScheduleEntry) or signed.body.schedule.epsilon is None:
+            continue
+        schedule = signed.body.schedule
+        total = math.fsum(mu_squared(plan.noise_multiplier for plan in schedule.rounds))
+        cost = float(exact(np.array([math.sqrt(total)]), schedule.delta)[0])
+        if cost > schedule.epsilon * (1 + ROUNDING):
+            found.add(
+                Fault.SCHEDULE_OVER_BUDGET,
+                f"The schedule of entry {signed.index} costs epsilon {cost:.6g} and allows {schedule.epsilon:g}.",
+                signed.index,
+            )
+
+
+def _check_limits(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> None:
+    if policy.epsilon is not None:
+        whole = range(len(sums.squares))
+        _exceeds(Fault.BUDGET, "everything", sums.together, policy.epsilon, policy.delta, whole, story, found)
+        if Fault.BUDGET not in found:
+            after, limit = range(sums.added, len(sums.squares)), policy.epsilon * (1 + AGREEMENT)
+            what = "everything, counted as added rounds must be,"
+            _exceeds(Fault.FILTER, what, sums.bound, limit, policy.delta, after, story, found)
+    for budget in policy.purposes:
+        mine = [r.position for r in story.reserves if r.entry.purpose is budget.purpose]
+        what = f"the purpose {budget.purpose}"
+        _exceeds(Fault.PURPOSE_BUDGET, what, sums.purpose, budget.epsilon, policy.delta, mine, story, found)
+
+
+def _exceeds(
+    fault: Fault,
+    what: str,
+    epsilons: FloatArray,
+    limit: float,
+    delta: float,
+    positions: Sequence[int],
+    story: Story,
+    found: Findings,
+) -> None:
+    """Name the first prefix that is above the limit."""
+    for position in positions:
+        if epsilons[position] > limit * (1 + ROUNDING):
+            index = story.reserves[position].index
+            found.add(
+                fault,
+                f"With entry {index}, {what} costs epsilon {epsilons[position]:.6g} at delta {delta:g}; the rules "
+                f"allow {limit:g}.",
+                index,
+            )
+            return
+
+
+def _check_claim(claimed: Claimed, story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> None:
+    spent = claimed.spent
+    if spent.delta != policy.delta:
+        return  # named as such; at another delta nothing can be compared
+    true = _truth(claimed, sums, policy.delta)
+    if spent.epsilon is None:
+        if policy.epsilon is not None:
+            found.add(
+                Fault.MISSTATED,
+                f"Entry {claimed.entry} claims no epsilon for {claimed.what}; the rules have a budget, and it is "
+                f"{true:.6g}.",
+                claimed.entry,
+            )
+        return
+    # Under a budget, noise-free rounds cost infinity; without one, a claim has nothing to stand on.
+    if spent.epsilon < true * (1 - ROUNDING) - 1e-12:
+        found.add(
+            Fault.UNDERSTATED,
+            f"Entry {claimed.entry} claims epsilon {spent.epsilon:.6g} for {claimed.what}; it is {true:.6g} at delta "
+            f"{policy.delta:g}.",
+            claimed.entry,
+        )
+        return
+    most = true
+    if claimed.upto is not None:
+        most = max(true, float(sums.together[claimed.upto]))
+        if sums.added <= claimed.upto:
+            most = max(most, float(sums.bound[claimed.upto]))
+    if spent.epsilon > most * (1 + AGREEMENT) + _NEAR_ZERO:
+        found.add(
+            Fault.MISSTATED,
+            f"Entry {claimed.entry} claims epsilon {spent.epsilon:.6g} for {claimed.what}; that cannot be explained by "
+            f"its releases, which cost {most:.6g} at delta {policy.delta:g}.",
+            claimed.entry,
+        )
+
+
+def _truth(claimed: Claimed, sums: Prefixes, delta: float) -> float:
+    if claimed.last is not None:
+        return float(sums.together[claimed.last])
+    if len(claimed.rounds) == 1:
+        return float(sums.alone[claimed.rounds[0]])
+    total = float(np.sum(sums.squares[list(set(claimed.rounds))]))
+    return float(exact(np.array([math.sqrt(total)]), delta)[0])
+
+
+def _accounts(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> tuple[Account, ...]:
+    purposes = sorted({reserved.entry.purpose for reserved in story.reserves}, key=list(Purpose).index)
+    limits = {budget.purpose: budget.epsilon for budget in policy.purposes}
+    accounts = []
+    for purpose in (None, *purposes):
+        mine = [r for r in story.reserves if purpose is None or r.entry.purpose is purpose]
+        multipliers = tuple(r.entry.plan.noise_multiplier for r in mine)
+        dimension = sum(r.entry.plan.query.dimension for r in mine)
+        squares = sums.squares[[r.position for r in mine]] if mine else np.zeros(0)
+        total = np.array([math.fsum(squares)])
+        closed = float(exact(np.sqrt(total), policy.delta)[0])
+        finite = all(multiplier > 0 for multiplier in multipliers) and closed < math.inf
+        sampler = epsilon_of(multipliers, policy.delta, dimension) if finite else math.inf
+        pld = None
+        if closed <= _MEANINGLESS and (purpose is None or len(purposes) == 1):
+            pld = _pld(tuple(sorted(multipliers)), policy.delta)
+        bound = float(renyi(total, policy.delta)[0]) if finite else math.inf
+        budget = policy.epsilon if purpose is None else limits.get(purpose)
+        account = Account(purpose, budget, policy.delta, closed, sampler, pld, bound, len(mine))
+        check_agreement(account, found)
+        accounts.append(account)
+    return tuple(accounts)
+
+
+def check_agreement(account: Account, found: Findings) -> None:
+    """Closed form, quadrature and PLD must agree within .5 %, and Renyi DP be above them."""
+    closed = account.closed_form
+    if closed == math.inf:
+        return
+    others = [account.with_sampler] + ([account.pld] if account.pld is not None else [])
+    agree = all(abs(other - closed) <= AGREEMENT * closed + _NEAR_ZERO for other in others)
+    # Asked this way round, NaN is a disagreement.
+    if not (agree and account.rdp >= max(closed, *others) * (1 - ROUNDING) - _NEAR_ZERO):
+        found.add(
+            Fault.ACCOUNTANTS,
+            f"Independent calculations of epsilon at delta {account.delta:g} give {closed:.6g}, "
+            f"{', '.join(f'{other:.6g}' for other in others)} and at most {account.rdp:.6g}: none of them can be "
+            "relied on.",
+        )
+
+
+@lru_cache(maxsize=64)
+def _pld(multipliers: tuple[float, ...], delta: float) -> float:
+    """By dp-accounting. Many different rounds are rounded to a little less noise, so that few are convolved."""
+    if len(set(multipliers)) > _MOST_DISTINCT:
+        multipliers = tuple(math.exp(math.floor(math.log(multiplier) / _STEP) * _STEP) for multiplier in multipliers)
+    return pld_epsilon(multipliers, delta)

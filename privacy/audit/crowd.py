@@ -1,0 +1,154 @@
+"""How many people a release covers, and that none of them had opted out. Pure."""
+
+from backrow.privacy.audit.evidence import Lists
+from backrow.privacy.audit.findings import Fault, Findings
+from backrow.privacy.audit.story import Reserved, Story
+from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry, ScheduleEntry
+from backrow.privacy.ledger.parts import Crowd
+from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList, key_commitment
+from backrow.privacy.ledger.signed_entry import SignedEntry
+
+
+def check_crowd(signed: SignedEntry, index: int, story: Story, found: Findings) -> None:
+    """Minimum, numbers and roots of one entry."""
+    policy = story.policy
+    match signed.body:
+        case ScheduleEntry(schedule=schedule):
+            lowest = min((plan.minimum for plan in schedule.rounds), default=None)
+            if policy is not None and lowest is not None and lowest < policy.minimum:
+                _lowered(index, lowest, policy.minimum, found)
+        case ReserveEntry(plan=plan):
+            if policy is not None and plan.minimum < policy.minimum:
+                _lowered(index, plan.minimum, policy.minimum, found)
+        case ReleaseEntry() as entry:
+            _check_release(entry, index, story, found)
+        case _:
+            pass
+
+
+def _check_release(entry: ReleaseEntry, index: int, story: Story, found: Findings) -> None:
+    crowd, reserved = entry.crowd, story.by_index.get(entry.reserve)
+    if crowd.minimum < entry.plan.minimum:
+        _lowered(index, crowd.minimum, entry.plan.minimum, found)
+    needed = max(crowd.minimum, entry.plan.minimum)
+    if crowd.survived < needed:
+        found.add(
+            Fault.SURVIVORS,
+            f"Entry {index} releases a sum of {crowd.survived} people; at least {needed} were promised.",
+            index,
+        )
+    if crowd.participation_bound != 1:
+        found.add(
+            Fault.PARTICIPATION,
+            f"Entry {index} lets one person count {crowd.participation_bound} times; every figure assumes once.",
+            index,
+        )
+    if reserved is None:
+        return
+    if (problem := _impossible(crowd, reserved, story)) is not None:
+        found.add(Fault.CROWD, f"Entry {index} {problem}.", index)
+    if (problem := _stale(crowd, reserved, story)) is not None:
+        found.add(Fault.OPT_OUTS, f"Entry {index} {problem}", index)
+
+
+def _impossible(crowd: Crowd, reserved: Reserved, story: Story) -> str | None:
+    if crowd.survived > crowd.invited:
+        return f"has {crowd.survived} people in a sum to which {crowd.invited} were invited"
+    if crowd.participants_size != crowd.invited:
+        return f"invites {crowd.invited} people but commits to a list of {crowd.participants_size}"
+    if reserved.enrolment is None:
+        return "invites people although the ledger records no enrolment before it"
+    enrolled = story.enrolments[reserved.enrolment].devices
+    if crowd.invited > enrolled:
+        return f"invites {crowd.invited} people, {enrolled} are enrolled"
+    return None
+
+
+def _stale(crowd: Crowd, reserved: Reserved, story: Story) -> str | None:
+    if reserved.opt_out is None:
+        return "invites people although the ledger holds no sealed list of opt-outs before it."
+    for index in reversed(story.opt_outs):
+        if index < reserved.opt_out:
+            break
+        time, entry = story.opt_outs[index]
+        if (entry.root, time) == (crowd.opt_out_root, crowd.opt_out_time):
+            return None
+    return (
+        f"was not checked against the list of opt-outs that entry {reserved.opt_out} had sealed before the round, nor "
+        "against a later one."
+    )
+
+
+def _lowered(index: int, minimum: int, demanded: int, found: Findings) -> None:
+    found.add(
+        Fault.MINIMUM, f"Entry {index} is content with {minimum} people; at least {demanded} were promised.", index
+    )
+
+
+def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
+    """The lists themselves: that they are the committed ones, and that no participant had opted out.
+
+    Returns:
+        How many releases were compared with their opt-outs, and how many there are.
+    """
+    keys = {key_commitment(key): key for key in lists.keys}
+    compared = 0
+    for index, people in lists.opt_outs.items():
+        if index not in story.opt_outs:
+            found.add(
+                Fault.LISTS, f"A list of opt-outs was handed over for entry {index}, which is no such list.", index
+            )
+            continue
+        entry = story.opt_outs[index][1]
+        earlier = [each for each in story.enrolments if each < index]
+        _matches(
+            people, Commitment(entry.size, entry.root), _key(story, max(earlier, default=None), keys), index, found
+        )
+    for index, people in lists.participants.items():
+        reserved = story.releases.get(index)
+        if reserved is None or reserved.crowd is None:
+            found.add(
+                Fault.LISTS, f"A list of participants was handed over for entry {index}, which is no release.", index
+            )
+            continue
+        crowd = reserved.crowd
+        _matches(
+            people,
+            Commitment(crowd.participants_size, crowd.participants_root),
+            _key(story, reserved.enrolment, keys),
+            index,
+            found,
+        )
+        opted_out = lists.opt_outs.get(reserved.opt_out) if reserved.opt_out is not None else None
+        if opted_out is None:
+            continue
+        compared += 1
+        if both := set(people) & set(opted_out):
+            found.add(
+                Fault.OPTED_OUT,
+                f"{len(both)} people who had opted out were invited to the round that entry {index} releases.",
+                index,
+            )
+    return compared, len(story.releases)
+
+
+def _key(story: Story, enrolment: int | None, keys: dict[bytes, bytes]) -> bytes | None:
+    """The key in force, if it was handed over."""
+    return None if enrolment is None else keys.get(story.enrolments[enrolment].key)
+
+
+def _matches(people: tuple[str, ...], committed: Commitment, key: bytes | None, index: int, found: Findings) -> None:
+    if key is None:
+        found.add(Fault.LISTS, f"None of the keys handed over is the one in force at entry {index}.", index)
+        return
+    try:
+        same = PseudonymList(key, people).commitment == committed
+    except ValueError:
+        same = False
+    if not same:
+        found.add(
+            Fault.LISTS,
+            f"The list of {len(people)} handed over for entry {index} is not the list of {committed.size} that was "
+            "committed to.",
+            index,
+        )

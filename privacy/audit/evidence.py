@@ -1,0 +1,193 @@
+"""What an auditor has in hand: the files of a run, and what she brought herself. Reading only; nothing is judged."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backrow.privacy.bundle import MANIFEST, MODEL
+from backrow.privacy.errors import LedgerError, NoteError
+from backrow.privacy.ledger.files import CHECKPOINT, LEDGER, lines_of
+from backrow.privacy.ledger.keys import VerifierKey
+from backrow.privacy.ledger.pseudonyms import KEY_BYTES
+from backrow.privacy.ledger.tree import leaf_hash
+from backrow.privacy.signing import PUBLIC_KEY_BYTES
+
+PUBLIC_KEY, POLICY, BUNDLE = "coordinator.pub", "policy.toml", "bundle"
+LISTS_FORMAT = "backrow-lists/1"
+_HEX_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The two files of a bundle whose hashes a publication names; None where one is missing."""
+
+    manifest: bytes | None
+    model: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The files of one run.
+
+    Attributes:
+        note: of the checkpoint; None if it is missing.
+        public: what coordinator.pub says; trusted less than a pinned key.
+        policy: policy.toml; None if it is missing.
+        bare: only a ledger was handed over, no run folder: the other files are not expected.
+        bundle: None if there is none.
+    """
+
+    source: str
+    note: bytes | None
+    public: bytes | None = None
+    policy: bytes | None = None
+    bare: bool = False
+    bundle: Bundle | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A checkpoint that somebody else has seen of this ledger.
+
+    Attributes:
+        name: how the auditor calls it.
+        note: the signed note.
+        leaves: hashes of all its entries, where they are known: they allow a fork to be proved in every case.
+    """
+
+    name: str
+    note: bytes
+    leaves: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lists:
+    """The secret part of an audit: who took part and who opted out, and the keys they were hashed under.
+
+    Attributes:
+        keys: 32 bytes each; the ledger says which was in force when.
+        participants: index of a ReleaseEntry to the pseudonyms of everyone invited.
+        opt_outs: index of an OptOutEntry to the pseudonyms on that list.
+    """
+
+    keys: tuple[bytes, ...]
+    participants: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    opt_outs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Lists":
+        """The lists in a JSON file: format, keys (hex), participants and opt_outs (index to list).
+
+        Raises:
+            LedgerError: it is no such file.
+        """
+        try:
+            read: dict[str, Any] = json.loads(data)
+            if read.get("format") != LISTS_FORMAT:
+                raise ValueError(f"its format is not {LISTS_FORMAT}")
+            keys = tuple(bytes.fromhex(key) for key in read["keys"])
+            if any(len(key) != KEY_BYTES for key in keys):
+                raise ValueError(f"a key has {KEY_BYTES} bytes")
+            return cls(keys, _people(read.get("participants", {})), _people(read.get("opt_outs", {})))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
+            raise LedgerError(f"this is not a file of pseudonym lists ({problem}): see docs/audit-guide.md") from None
+
+    def encode(self) -> bytes:
+        """The JSON file."""
+        written = {
+            "format": LISTS_FORMAT,
+            "keys": [key.hex() for key in self.keys],
+            "participants": {str(index): list(people) for index, people in self.participants.items()},
+            "opt_outs": {str(index): list(people) for index, people in self.opt_outs.items()},
+        }
+        return json.dumps(written, indent=1, sort_keys=True).encode() + b"\n"
+
+
+def ledger_path(run: Path) -> Path:
+    """The ledger of a run folder, or the file itself."""
+    return run / LEDGER if run.is_dir() else run
+
+
+def read_evidence(run: Path, bundle: Path | None = None) -> Evidence:
+    """Every file beside the entries. What is missing or unreadable is None.
+
+    Args:
+        run: a run folder, or a ledger file with its checkpoint beside it.
+        bundle: folder of a model bundle; by default the one in the run folder.
+    """
+    folder = run if run.is_dir() else run.parent
+    where = bundle or folder / BUNDLE
+    held = Bundle(_read(where / MANIFEST), _read(where / MODEL)) if where.is_dir() or bundle else None
+    return Evidence(
+        str(run),
+        _read(folder / CHECKPOINT),
+        _read(folder / PUBLIC_KEY),
+        _read(folder / POLICY),
+        bare=not run.is_dir(),
+        bundle=held,
+    )
+
+
+@contextmanager
+def open_lines(run: Path) -> Iterator[Iterator[bytes]]:
+    """The lines of a ledger with their newlines, one after the other.
+
+    Raises:
+        OSError: there is no ledger, or it cannot be read.
+        DamagedLedgerError: a line is longer than any entry.
+    """
+    with ledger_path(run).open("rb") as file:
+        yield lines_of(file)
+
+
+def read_seen(path: Path) -> Seen:
+    """A checkpoint file, or a folder with a checkpoint and perhaps its ledger.
+
+    Raises:
+        LedgerError: it cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            return Seen(str(path), path.read_bytes())
+        leaves: tuple[bytes, ...] = ()
+        if (path / LEDGER).is_file():
+            with open_lines(path) as lines:
+                leaves = tuple(leaf_hash(line.removesuffix(b"\n")) for line in lines)
+        return Seen(str(path), (path / CHECKPOINT).read_bytes(), leaves)
+    except OSError as problem:
+        raise LedgerError(f"{problem.filename} cannot be read ({problem.strerror}): check the path") from None
+
+
+def read_key(data: bytes) -> bytes:
+    """A public key as a file or word says it: 64 hex digits, a C2SP vkey, or 32 raw bytes.
+
+    Raises:
+        NoteError: it is none of these.
+    """
+    if len(data) == PUBLIC_KEY_BYTES:
+        return data
+    try:
+        text = data.decode().strip()
+    except UnicodeDecodeError:
+        raise NoteError("this is not a public key: it is neither hex, nor a vkey, nor 32 bytes") from None
+    return bytes.fromhex(text) if _HEX_KEY.fullmatch(text) else VerifierKey.parse(text).public
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _people(table: Any) -> dict[int, tuple[str, ...]]:
+    people = {}
+    for index, names in table.items():
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise ValueError(f"entry {index} has no list of names")
+        people[int(index)] = tuple(names)
+    return people

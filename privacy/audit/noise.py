@@ -1,0 +1,62 @@
+"""Measured noise on the sentinel rows against the claimed noise, for each release and for all together. Pure."""
+
+import math
+
+from backrow.privacy.audit.findings import Fault, Findings
+from backrow.privacy.audit.model import SentinelTest
+from backrow.privacy.audit.sentinels import FALSE_ALARM, p_value, sum_of_squares
+from backrow.privacy.ledger.entries import ReleaseEntry
+from backrow.privacy.ledger.signed_entry import SignedEntry
+from backrow.privacy.mechanisms import SMALLEST_NOISE_SCALE
+
+
+class Sentinels:
+    """Measures every release as it passes; keeps sums, not integers."""
+
+    def __init__(self) -> None:
+        self._measured: list[tuple[int, float, int]] = []
+
+    def check(self, signed: SignedEntry, index: int, found: Findings) -> None:
+        """Measure one entry."""
+        if not isinstance(signed.body, ReleaseEntry):
+            return
+        entry = signed.body
+        plan = entry.plan
+        committed = plan.query.sentinels * plan.query.columns
+        if len(entry.sentinels) != committed:
+            found.add(
+                Fault.SENTINELS,
+                f"Entry {index} shows {len(entry.sentinels)} noise measurements; its plan commits to {committed}.",
+                index,
+            )
+        noise_scale = plan.noise_scale * plan.scale
+        if entry.sentinels and SMALLEST_NOISE_SCALE <= noise_scale < math.inf:
+            self._measured.append((index, *sum_of_squares(entry.sentinels, noise_scale)))
+
+    def finish(self, found: Findings) -> tuple[SentinelTest, ...]:
+        """All tests, together first. The chance of any false alarm in honest noise is at most 1e-6.
+
+        Half of it is for all together, the other half is shared by the releases (union bound).
+        """
+        if not self._measured:
+            return ()
+        squares, coordinates = sum(each[1] for each in self._measured), sum(each[2] for each in self._measured)
+        tests = [_test(None, squares, coordinates, FALSE_ALARM / 2)]
+        level = FALSE_ALARM / 2 / len(self._measured)
+        tests += [_test(index, own, count, level) for index, own, count in self._measured]
+        for test in tests:
+            if test.p_value < test.level:
+                what = "all releases together" if test.release is None else f"entry {test.release}"
+                entries = [each[0] for each in self._measured] if test.release is None else [test.release]
+                found.add(
+                    Fault.QUIET,
+                    f"The noise measured in {what} has {100 * test.ratio:.3g} % of the claimed standard deviation "
+                    f"({test.coordinates} measurements); honest noise is so small with probability "
+                    f"{test.p_value:.2g}.",
+                    *entries[:20],
+                )
+        return tuple(tests)
+
+
+def _test(release: int | None, squares: float, coordinates: int, level: float) -> SentinelTest:
+    return SentinelTest(release, coordinates, math.sqrt(squares / coordinates), p_value(squares, coordinates), level)

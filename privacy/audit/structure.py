@@ -1,0 +1,203 @@
+"""Whether the lines of a ledger are one coordinator's entries, whole and in order. Pure; never repairs.
+
+`ledger.verification` refuses at the first fault; an auditor wants them all, each by its name.
+"""
+
+from array import array
+from itertools import pairwise
+
+from backrow.privacy.audit.findings import MOST_ALIKE, Fault, Findings
+from backrow.privacy.errors import BackrowError, NoteError, SignatureError, UnknownEntryError
+from backrow.privacy.ledger.checkpoint import SignedCheckpoint, open_checkpoint
+from backrow.privacy.ledger.signed_entry import SignedEntry, decode_entry
+from backrow.privacy.ledger.tree import Tree, leaf_hash
+from backrow.privacy.ledger.verification import log_key
+from backrow.privacy.signing import ENTRY, verify
+
+_BEYOND = 2**62
+
+
+class Structure:
+    """Fed every line in order, then `finish`.
+
+    Args:
+        key: to verify against; None if nobody named one: then nothing counts as signed.
+        note: the checkpoint; None if it is missing.
+    """
+
+    def __init__(self, key: bytes | None, note: bytes | None, found: Findings) -> None:
+        self.tree = Tree()
+        self.signed: SignedCheckpoint | None = None
+        self._key, self._found = key, found
+        self._places = array("q")
+        self._earlier: tuple[int, int] | None = None
+        self._unsigned: list[int] = []
+        self._foreign: list[int] = []
+        self._clock: list[int] = []
+        self._malformed = False
+        self.origin = ""
+        self._open(note)
+
+    def _open(self, note: bytes | None) -> None:
+        if note is None:
+            self._found.add(Fault.UNREADABLE, "The checkpoint is missing: nobody has signed this ledger as a whole.")
+            return
+        if self._key is None:
+            return
+        try:
+            log = log_key(note, self._key)
+            self.origin = log.name
+            self.signed = open_checkpoint(note, log)
+        except SignatureError:
+            self._found.add(
+                Fault.CHECKPOINT_SIGNATURE,
+                "The checkpoint does not bear the coordinator's signature: it was changed, or somebody else signed it.",
+            )
+        except NoteError as problem:
+            self._found.add(Fault.CHECKPOINT, f"The checkpoint cannot be read: {problem}.")
+
+    def feed(self, line: bytes) -> SignedEntry | None:
+        """The entry in a line with its newline, or None if it is none."""
+        index = self.tree.size
+        if not line.endswith(b"\n"):
+            self._found.add(
+                Fault.UNFINISHED,
+                f"The last line, at place {index}, breaks off after {len(line)} bytes: writing was interrupted, or the "
+                "file was cut.",
+                index,
+            )
+            self._malformed = True
+            return None
+        text = line[:-1]
+        self.tree.append(leaf_hash(text))
+        try:
+            entry = decode_entry(text)
+        except UnknownEntryError as problem:
+            self._found.add(Fault.UNKNOWN, f"Line {index + 1}: {problem}.", index)
+        except BackrowError as problem:
+            self._found.add(Fault.MALFORMED, f"Line {index + 1} is not an entry: {problem}.", index)
+        else:
+            return self._placed(entry, text, index)
+        self._malformed = True
+        self._places.append(index)
+        return None
+
+    def _placed(self, entry: SignedEntry, text: bytes, index: int) -> SignedEntry:
+        if not self._is_signed(entry, text):
+            # What it says of its own place is anybody's word.
+            self._unsigned.append(index)
+            self._places.append(index)
+            return entry
+        self._places.append(min(entry.index, _BEYOND))
+        self.origin = self.origin or entry.origin
+        if entry.origin != self.origin:
+            self._foreign.append(index)
+        if self._earlier is not None and entry.time < self._earlier[1]:
+            self._clock.append(index)
+        self._earlier = (index, entry.time)
+        return entry
+
+    def _is_signed(self, entry: SignedEntry, text: bytes) -> bool:
+        if self._key is None:
+            return False
+        # The line is canonical: without its signature it is what was signed, and need not be encoded again.
+        mark = b',"signature":"%s"' % entry.signature.hex().encode()
+        before, _, after = text.rpartition(mark)
+        try:
+            verify(self._key, ENTRY, before + after, entry.signature)
+        except SignatureError:
+            return False
+        return True
+
+    def finish(self) -> None:
+        """Judge what only the whole shows."""
+        if self.tree.size == 0 and not self._malformed:
+            self._found.add(Fault.EMPTY, "The ledger holds no entry: there is nothing to rely on.")
+        if self._unsigned:
+            whose = "the coordinator" if self._key is not None else "a coordinator whose key is known"
+            self._found.add(
+                Fault.SIGNATURE,
+                f"{_entries(self._unsigned)} not signed by {whose}: changed after signing, or signed by somebody else.",
+                *self._unsigned[:MOST_ALIKE],
+            )
+        self._order()
+        if self._foreign:
+            self._found.add(
+                Fault.FOREIGN,
+                f"{_entries(self._foreign)} signed for another ledger than {self.origin!r}, and was put here.",
+                *self._foreign[:MOST_ALIKE],
+            )
+        elif self._clock and not self._misplaced:
+            self._found.add(
+                Fault.CLOCK,
+                f"{_entries(self._clock)} dated earlier than the entry before: a clock ran backwards, or dates are "
+                "invented.",
+                *self._clock[:MOST_ALIKE],
+            )
+        self._compare()
+
+    @property
+    def _misplaced(self) -> bool:
+        return any(fault in self._found for fault in (Fault.REMOVED, Fault.REPEATED, Fault.MOVED))
+
+    def _order(self) -> None:
+        places = self._places
+        if all(place == index for index, place in enumerate(places)) or self._foreign:
+            return
+        ordered = sorted(places)
+        twice = sorted({left for left, right in pairwise(ordered) if left == right})
+        gaps = [(left + 1, right) for left, right in pairwise([-1, *ordered]) if right > left + 1]
+        first = list(dict.fromkeys(places))
+        moved = [right for left, right in pairwise(first) if right < left]
+        if twice:
+            self._found.add(Fault.REPEATED, f"{_entries(twice)} in the ledger more than once.", *twice[:MOST_ALIKE])
+        if gaps:
+            missing = [start for start, _ in gaps]
+            count = sum(end - start for start, end in gaps)
+            self._found.add(
+                Fault.REMOVED,
+                f"{count} entries are missing, the first of them entry {missing[0]}: they were signed and then taken "
+                "out.",
+                *missing[:MOST_ALIKE],
+            )
+        if moved:
+            self._found.add(
+                Fault.MOVED,
+                f"{_entries(moved)} not in the place in which it was signed: the order was changed.",
+                *moved[:MOST_ALIKE],
+            )
+
+    def _compare(self) -> None:
+        """Hold the lines against the checkpoint; a fault that was named already is not named twice."""
+        if self.signed is None or self._unsigned or self._malformed or self._misplaced or self._foreign:
+            return
+        size, covered = self.tree.size, self.signed.checkpoint.size
+        if size < covered:
+            if size:
+                self._found.add(
+                    Fault.CUT_OFF,
+                    f"The ledger ends after {size} entries; the coordinator has signed {covered}: the last "
+                    f"{covered - size} were taken away.",
+                    size - 1,
+                )
+            return
+        if self.tree.root(covered) != self.signed.checkpoint.root:
+            self._found.add(
+                Fault.REWRITTEN,
+                f"The first {covered} entries are signed one by one, but are not those that the checkpoint was signed "
+                "for: an entry was replaced.",
+            )
+        elif size > covered:
+            self._found.add(
+                Fault.UNCOVERED,
+                f"{size - covered} entries, from entry {covered} on, follow the checkpoint: the coordinator stopped "
+                "before it signed them, or somebody else added them. It must open its ledger, which settles this.",
+                covered,
+            )
+
+
+def _entries(indices: list[int]) -> str:
+    if len(indices) == 1:
+        return f"Entry {indices[0]} is"
+    shown = ", ".join(map(str, indices[:3])) + (", ..." if len(indices) > 3 else "")
+    return f"{len(indices)} entries ({shown}) are"

@@ -1,0 +1,195 @@
+"""The parts of a report that say what was checked, what was not, and what that would take. Pure."""
+
+from dataclasses import dataclass
+
+from backrow.privacy.audit.budget import Prefixes
+from backrow.privacy.audit.findings import Fault, Findings
+from backrow.privacy.audit.model import Check, Closing, RoundRow, SentinelTest, State, Topic
+from backrow.privacy.audit.story import Reserved, Story
+from backrow.privacy.audit.trust import Trust
+from backrow.privacy.ledger.entries import FindingEntry, OptOutEntry
+from backrow.privacy.ledger.parts import Stamp
+from backrow.privacy.ledger.releases import mechanism_of, sensitivity_of
+
+_SIGNATURES = (Fault.WRONG_KEY, Fault.SIGNATURE, Fault.CHECKPOINT_SIGNATURE, Fault.CHECKPOINT)
+_OBSERVERS = (Fault.ROLLED_BACK, Fault.FORKED)
+_TENS = {3: Topic.RULES, 4: Topic.ORDER, 5: Topic.BUDGET, 6: Topic.CROWD, 7: Topic.MODELS, 8: Topic.SENTINELS}
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What an audit could do.
+
+    Attributes:
+        whole: the files are whole and signed; otherwise nothing that they say was judged.
+        judged: the entries were judged against usable rules.
+        seen: how many checkpoints of others were compared.
+        lists: pseudonym lists were handed over.
+        compared: releases compared with their opt-outs, and releases in all.
+        bundle: what was compared, in words; empty if there was none.
+    """
+
+    whole: bool
+    judged: bool
+    trust: Trust
+    seen: int
+    lists: bool
+    compared: tuple[int, int]
+    bundle: str
+    tests: tuple[SentinelTest, ...]
+
+
+def topic_of(fault: Fault) -> Topic:
+    """The check that finds a fault."""
+    if fault in _SIGNATURES:
+        return Topic.SIGNATURES
+    if fault in _OBSERVERS:
+        return Topic.OBSERVERS
+    if fault in (Fault.LISTS, Fault.OPTED_OUT):
+        return Topic.LISTS
+    if fault is Fault.SCHEDULE_OVER_BUDGET:
+        return Topic.BUDGET
+    return _TENS.get(fault.exit_code // 10, Topic.STRUCTURE)
+
+
+def checks_of(done: Done, story: Story, found: Findings) -> tuple[Check, ...]:
+    """One line per topic."""
+    failed = {topic_of(finding.fault) for finding in found.all()}
+    return tuple(_check(topic, done, story, topic in failed) for topic in Topic)
+
+
+def _check(topic: Topic, done: Done, story: Story, failed: bool) -> Check:
+    sentence, checked = _sentence(topic, done, story)
+    state = State.FAILED if failed else State.PASSED if checked else State.NOT_CHECKED
+    return Check(topic, state, sentence)
+
+
+def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
+    """What was done for a topic, and whether it was."""
+    match topic:
+        case Topic.STRUCTURE:
+            return "every line is an entry in its place, in time, under the checkpoint's root", True
+        case Topic.SIGNATURES:
+            if done.trust.key is None:
+                return "no public key was at hand", False
+            whose = "the pinned key" if done.trust.pinned else "the key that the run itself names (not pinned)"
+            return f"every entry and the checkpoint, with {whose}", True
+        case _ if not done.whole:
+            return "not asked, because the files are not whole", False
+        case Topic.OBSERVERS:
+            if not done.seen:
+                return "nobody else's checkpoint was at hand: a rollback or a second ledger would not show", False
+            return f"the ledger extends the {done.seen} checkpoints that others have seen", True
+        case Topic.RULES:
+            return "policy, its file, stamps, unit and adjacency", story.policy is not None
+        case _ if not done.judged:
+            return "not asked, because there are no rules to hold the ledger against", False
+        case Topic.ORDER:
+            return f"{len(story.reserves)} reservations: each first, on schedule, closed at most once", True
+        case Topic.BUDGET:
+            return "epsilon at every prefix in closed form and by Renyi DP, the whole by quadrature and PLD too", True
+        case Topic.CROWD:
+            return f"{len(story.releases)} releases: survivors, minimum, and opt-outs by their roots", True
+        case Topic.LISTS:
+            if not done.lists:
+                return (
+                    "pseudonym lists and their key were not handed over: that the lists are disjoint is unchecked",
+                    False,
+                )
+            sentence = f"{done.compared[0]} of {done.compared[1]} releases compared with the opt-outs, person by person"
+            return sentence, True
+        case Topic.MODELS:
+            return f"{len(story.publications)} publications; {done.bundle or 'no bundle at hand'}", True
+        case Topic.SENTINELS:
+            if not done.tests:
+                return "the ledger holds no noise measurements", False
+            pooled = done.tests[0]
+            return (
+                f"{pooled.coordinates} measurements: {100 * pooled.ratio:.4g} % of the claimed standard deviation "
+                f"(p = {pooled.p_value:.2g})",
+                True,
+            )
+
+
+def rows_of(story: Story, sums: Prefixes) -> tuple[RoundRow, ...]:
+    """Every reserved round with the auditor's own figures."""
+    return tuple(_row(reserved, sums) for reserved in story.reserves)
+
+
+def _row(reserved: Reserved, sums: Prefixes) -> RoundRow:
+    entry, crowd, place = reserved.entry, reserved.crowd, reserved.position
+    plan = entry.plan
+    return RoundRow(
+        reserve=reserved.index,
+        close=reserved.close,
+        time=reserved.time,
+        close_time=reserved.close_time,
+        run=plan.run_id,
+        round=plan.round,
+        purpose=entry.purpose,
+        query=plan.query.query.value,
+        basis=entry.basis,
+        simulated=plan.simulated,
+        mechanism=mechanism_of(plan),
+        dimension=plan.query.dimension,
+        noise_multiplier=plan.noise_multiplier,
+        sensitivity=sensitivity_of(plan),
+        noise_scale=plan.noise_scale,
+        minimum=plan.minimum,
+        closing=reserved.closing,
+        invited=None if crowd is None else crowd.invited,
+        survived=None if crowd is None else crowd.survived,
+        sentinels=reserved.sentinels,
+        alone=float(sums.alone[place]),
+        cumulative=float(sums.together[place]),
+        purpose_cumulative=float(sums.purpose[place]),
+        rdp_cumulative=float(sums.bound[place]),
+        claimed=entry.cumulative,
+    )
+
+
+def needs_of(done: Done, story: Story) -> tuple[str, ...]:
+    """Keys and lists that would allow more to be checked."""
+    needs = []
+    if not done.trust.pinned:
+        needs.append(
+            "the coordinator's public key, from somewhere else than this run (--key): without it, whoever wrote the "
+            "files could have signed them"
+        )
+    if not done.seen:
+        needs.append("a checkpoint that a witness or a device has kept (--seen), against rollbacks and second ledgers")
+    if not done.lists:
+        sealed = sum(1 for _, entry in story.opt_outs.values() if entry.size)
+        needs.append(
+            f"the key of each pseudonym list, the {len(story.releases)} lists of participants and the {sealed} lists "
+            "of opt-outs (--lists): they name pseudonyms, so the coordinator shows them to an auditor only"
+        )
+    if not done.bundle and story.publications:
+        needs.append("the model bundle (--bundle), to compare it with what was published")
+    return tuple(needs)
+
+
+def notes_of(done: Done, story: Story, production: bool) -> tuple[str, ...]:
+    """What is no fault and yet worth knowing."""
+    notes = []
+    if not done.trust.pinned:
+        notes.append("The key was not pinned: this shows that the run agrees with itself, not who wrote it.")
+    policy = story.policy
+    if policy is not None and policy.stamp is Stamp.SIMULATED and not production:
+        notes.append("This is a simulation: it protects nobody, and --production refuses it.")
+    if policy is not None and policy.epsilon is None:
+        notes.append("The rules claim no privacy: there is no budget to keep.")
+    open_rounds = [r.index for r in story.reserves if r.closing is Closing.OPEN]
+    if open_rounds:
+        notes.append(
+            f"Entry {open_rounds[-1]} reserves a round that is not closed yet: its budget counts as spent all the same."
+        )
+    told = [each for each in story.others if isinstance(each.body, FindingEntry)]
+    notes += [
+        f"Entry {each.index} records: {each.body.sentence}" for each in told[:20] if isinstance(each.body, FindingEntry)
+    ]
+    if story.retracted:
+        notes.append(f"Withdrawn by the coordinator: entries {', '.join(map(str, sorted(story.retracted)[:20]))}.")
+    if done.judged and not any(isinstance(each.body, OptOutEntry) and each.body.size for each in story.others):
+        notes.append("Every sealed list of opt-outs is empty.")
+    return tuple(notes)

@@ -1,0 +1,190 @@
+"""Honest ledgers for tests of the audit: drafts that can be lied in, signed and written afterwards. No mocks."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from backrow.privacy.accounting.calibration import epsilon_of, noise_multipliers
+from backrow.privacy.ledger import entries, parts
+from backrow.privacy.ledger.checkpoint import Checkpoint
+from backrow.privacy.ledger.entries import Body, ReleaseEntry, ReserveEntry
+from backrow.privacy.ledger.note import Signer
+from backrow.privacy.ledger.parts import Basis, Purpose, PurposeBudget, Spent, Stamp
+from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList, key_commitment
+from backrow.privacy.ledger.releases import release_entry
+from backrow.privacy.ledger.signed_entry import sign_entry
+from backrow.privacy.ledger.tree import Tree, leaf_hash
+from backrow.privacy.plan import RoundPlan, Schedule
+from backrow.privacy.queries import Query
+from backrow.privacy.randomness import SeededRandom
+from backrow.privacy.signing import SigningKey
+from tests.builders import plan
+
+ORIGIN = "backrow/honest"
+KEY = SigningKey(b"k" * 32)
+OTHER_KEY = SigningKey(b"o" * 32)
+EPOCH_KEY = b"e" * 32
+START = 1_700_000_000
+ACCOUNTANT = ("backrow-gaussian-closed-form", "1")
+PURPOSES = (PurposeBudget(Purpose.TRAIN, 2.999), PurposeBudget(Purpose.TRENDS, 1.0))
+PEOPLE = tuple(f"device-{number:03d}" for number in range(100))
+OPTED_OUT = PEOPLE[90:]
+INVITED = PEOPLE[:90]
+
+POLICY, SCHEDULE, ENROLMENT, OPT_OUTS, RESERVE, RELEASE = range(6)
+"""Places of the first entries; reserve and release alternate from there, the publication is last."""
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a coordinator would write: bodies, an entry a second, not yet signed."""
+
+    bodies: tuple[Body, ...]
+    origin: str = ORIGIN
+    policy: bytes = b""
+
+    def swap(self, index: int, **changes: object) -> "Draft":
+        """The same with fields of one body changed."""
+        return self.put(index, replace(self.bodies[index], **changes))  # type: ignore[arg-type]
+
+    def put(self, index: int, *bodies: Body) -> "Draft":
+        """The same with these bodies in place of one."""
+        return replace(self, bodies=(*self.bodies[:index], *bodies, *self.bodies[index + 1 :]))
+
+    def lines(self, key: SigningKey = KEY) -> list[bytes]:
+        """Signed lines with their newlines."""
+        return [
+            sign_entry(key, self.origin, index, START + index, body).encode() + b"\n"
+            for index, body in enumerate(self.bodies)
+        ]
+
+
+def rules(epsilon: float | None, stamp: Stamp, additions: parts.Additions, purposes: Sequence[PurposeBudget]) -> bytes:
+    """policy.toml as the coordinator writes it."""
+    said = '"none"' if epsilon is None else repr(epsilon)
+    lines = [f"epsilon = {said}", "delta = 1e-05", "minimum_cohort = 2", f'stamp = "{stamp}"']
+    lines += [f'additions = "{additions}"', "", "[purposes]"]
+    return "\n".join([*lines, *(f"{budget.purpose} = {budget.epsilon!r}" for budget in purposes), ""]).encode()
+
+
+def spent(plans: Sequence[RoundPlan], epsilon: float | None = 3.0) -> Spent:
+    """What these rounds cost together, honestly."""
+    if epsilon is None:
+        return Spent(None, 1e-5, len(plans))
+    return Spent(epsilon_of([made.noise_multiplier for made in plans], 1e-5), 1e-5, len(plans))
+
+
+def sentinels_of(made: RoundPlan, share: float = 1.0) -> tuple[int, ...]:
+    """Honest noise on the sentinel rows, or a share of it."""
+    noise = made.sampler().sample(SeededRandom(made.round, "sentinels"), made.query.sentinels * made.query.columns)
+    return tuple(int(value * share) for value in noise)
+
+
+def release_of(
+    index: int, reserve: ReserveEntry, schedule: Schedule, opt_outs: Commitment, sealed: int, claimed: float | None
+) -> ReleaseEntry:
+    """The honest release for a reservation."""
+    participants = PseudonymList(EPOCH_KEY, INVITED).commitment
+    crowd = parts.Crowd(
+        invited=len(INVITED),
+        survived=88,
+        minimum=reserve.plan.minimum,
+        neighbours=None,
+        threshold=None,
+        sampling=parts.Sampling.EVERYBODY,
+        participation_bound=1,
+        participants_size=participants.size,
+        participants_root=participants.root,
+        opt_out_root=opt_outs.root,
+        opt_out_time=sealed,
+    )
+    made = parts.Provenance(None, None, *(sha256(name).digest() for name in (b"config", b"code", b"lock")))
+    values = sha256(b"values %d" % index).digest()
+    alone = spent([reserve.plan], claimed)
+    return release_entry(index, reserve, schedule, crowd, made, values, alone, ACCOUNTANT, sentinels_of(reserve.plan))
+
+
+def plans_of(
+    shares: Sequence[float], epsilon: float | None = 3.0, *, sentinels: int = 64, simulated: bool = True, rows: int = 70
+) -> tuple[RoundPlan, ...]:
+    """Rounds that spend the budget in these shares."""
+    multipliers = (0.0,) * len(shares) if epsilon is None else noise_multipliers(epsilon, 1e-5, shares)
+    made = []
+    for number, multiplier in enumerate(multipliers, 1):
+        query = Query.POPULARITY if number == 1 else Query.GRADIENT
+        each = plan(query, rows, number=number, noise_multiplier=multiplier, simulated=simulated)
+        made.append(replace(each, query=replace(each.query, sentinels=sentinels)))
+    return tuple(made)
+
+
+def honest(
+    shares: Sequence[float] = (0.2, 0.3, 0.5),
+    epsilon: float | None = 3.0,
+    *,
+    void: Sequence[int] = (),
+    trends: Sequence[int] = (),
+    simulated: bool = True,
+    sentinels: int = 64,
+    rows: int = 70,
+    purposes: Sequence[PurposeBudget] | None = None,
+    additions: parts.Additions = parts.Additions.REFUSED,
+) -> Draft:
+    """A run whose rounds spend the budget in these shares.
+
+    Args:
+        void: numbers of rounds that release nothing.
+        trends: numbers of rounds whose purpose is trends, not training.
+    """
+    plans = plans_of(shares, epsilon, sentinels=sentinels, simulated=simulated, rows=rows)
+    purposes = (PurposeBudget(Purpose.TRAIN, 3.0),) if purposes is None and epsilon is not None else (purposes or ())
+    kinds = tuple(Purpose.TRENDS if made.round in trends else Purpose.TRAIN for made in plans)
+    schedule = Schedule("run", plans, epsilon, 1e-5)
+    stamp = Stamp.SIMULATED if simulated else Stamp.PRODUCTION
+    policy = rules(epsilon, stamp, additions, purposes)
+    opt_outs = PseudonymList(EPOCH_KEY, OPTED_OUT).commitment
+    first = entries.PolicyEntry(
+        sha256(policy).digest(), KEY.public, stamp, schedule.unit, schedule.adjacency, epsilon, 1e-5,
+        tuple(purposes), additions, 2,
+    )  # fmt: skip
+    bodies: list[Body] = [
+        first,
+        entries.ScheduleEntry(schedule, kinds),
+        entries.EnrolmentEntry(len(PEOPLE), key_commitment(EPOCH_KEY)),
+        entries.OptOutEntry(opt_outs.size, opt_outs.root),
+    ]
+    released = []
+    squares = 0.0
+    for made, purpose in zip(plans, kinds, strict=True):
+        squares += made.noise_multiplier**-2 if made.noise_multiplier else math.inf
+        together = None if epsilon is None else epsilon_of([squares**-0.5], 1e-5)
+        reserve = ReserveEntry(purpose, made, Basis.SCHEDULED, Spent(together, 1e-5, made.round))
+        bodies.append(reserve)
+        index = len(bodies) - 1
+        if made.round in void:
+            bodies.append(entries.VoidEntry(index, "1 devices took part, the minimum is 2"))
+            continue
+        bodies.append(release_of(index, reserve, schedule, opt_outs, START + OPT_OUTS, epsilon))
+        released.append(index + 1)
+    if released:
+        model, manifest = sha256(b"model").digest(), sha256(b"manifest").digest()
+        bodies.append(entries.PublicationEntry("run", tuple(released), manifest, model, spent(plans, epsilon)))
+    return Draft(tuple(bodies), policy=policy)
+
+
+def note_of(lines: Sequence[bytes], key: SigningKey = KEY, origin: str = ORIGIN) -> bytes:
+    """The signed checkpoint over these lines."""
+    tree = Tree(leaf_hash(line.removesuffix(b"\n")) for line in lines)
+    return Checkpoint(origin, tree.size, tree.root()).sign(Signer(origin, key)).encode()
+
+
+def write(folder: Path, draft: Draft, key: SigningKey = KEY) -> Path:
+    """A run folder of this draft."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = draft.lines(key)
+    (folder / "ledger.jsonl").write_bytes(b"".join(lines))
+    (folder / "checkpoint").write_bytes(note_of(lines, key, draft.origin))
+    (folder / "coordinator.pub").write_text(key.public.hex() + "\n")
+    (folder / "policy.toml").write_bytes(draft.policy)
+    return folder
