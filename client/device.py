@@ -18,6 +18,7 @@ from backrow.client.answers import answer_device
 from backrow.client.consent import Consent
 from backrow.client.events import WatchEvent
 from backrow.client.installed import install_bundle, installed_model
+from backrow.client.ledger_watch import check_ledger
 from backrow.client.model import PublicModel
 from backrow.client.policy import DevicePolicy
 from backrow.client.recommend import Pick, recommend
@@ -155,6 +156,8 @@ class Device:
 
         Raises:
             SignatureError, MalformedMessageError: not a call of the pinned coordinator; nothing of it is used.
+            LedgerError and its kin (ForkError, RollbackError, ProofError): the coordinator cannot show that its
+                ledger has only grown since this device last saw it; a ForkError carries portable evidence.
             RefusedCallError: the policy refuses it, it was answered already, or this device cannot answer it.
         """
         if not self.consent:
@@ -215,6 +218,7 @@ class Device:
         """The model whose catalogue the call's rows are. Raises RefusedCallError."""
         plan = call.plan
         self._policy.check(plan, call.cohort_size)
+        check_ledger(call, self._coordinator_key, self._participation)
         if plan.aggregation is not Aggregation.TRUSTED:
             raise RefusedCallError("the call asks for a masked answer, which this version cannot give: update the SDK")
         if source.simulated and not plan.simulated:

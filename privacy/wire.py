@@ -45,6 +45,24 @@ class EnrolReply:
 
 
 @dataclass(frozen=True, slots=True)
+class LedgerProof:
+    """That a round stands in the ledger, and that the ledger has only grown. The same bytes for everybody.
+
+    Attributes:
+        checkpoint: the signed note.
+        leaves: hash of every entry up to it, 32 bytes each.
+        reserve: the round's own entry, as it stands in the ledger.
+    """
+
+    checkpoint: bytes
+    leaves: tuple[bytes, ...]
+    reserve: bytes
+
+
+NO_PROOF = LedgerProof(b"", (), b"")
+
+
+@dataclass(frozen=True, slots=True)
 class RoundCall:
     """Coordinator to edge and device: one round's question, signed.
 
@@ -56,6 +74,7 @@ class RoundCall:
         tensors: the public model this round needs.
         settings: the public numbers this round needs.
         catalogue: SHA-256 of the catalogue whose rows these are, hex; a device with another one refuses.
+        ledger: a device answers only what was reserved first.
     """
 
     plan: RoundPlan
@@ -65,6 +84,7 @@ class RoundCall:
     tensors: Mapping[str, FloatArray]
     settings: Mapping[str, float]
     catalogue: str = ""
+    ledger: LedgerProof = NO_PROOF
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +134,8 @@ def encode(message: Message) -> bytes:
                 "devices": list(message.devices),
                 "settings": dict(message.settings),
                 "catalogue": message.catalogue,
+                "ledger": [message.ledger.checkpoint.hex(), message.ledger.reserve.hex()],
+                "leaves": [leaf.hex() for leaf in message.ledger.leaves],
             }
             arrays = {name: ("f8", np.asarray(tensor)) for name, tensor in message.tensors.items()}
         case Contribution():
@@ -181,6 +203,7 @@ def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArra
             tensors=tensors,
             settings={text(name): number(value) for name, value in settings.items()},
             catalogue=text(header.pop("catalogue")),
+            ledger=_proof_in(header.pop("ledger"), header.pop("leaves")),
         )
     values = arrays.pop("values").astype(np.int64)
     run_id, round_number = text(header.pop("run")), count(header.pop("round"))
@@ -188,6 +211,12 @@ def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArra
     if kind is Contribution:
         return Contribution(run_id, round_number, query, values)
     return BlindSum(run_id, round_number, query, count(header.pop("participants")), values)
+
+
+def _proof_in(ledger: object, leaves: object) -> LedgerProof:
+    checkpoint, reserve = texts(ledger)
+    hashes = tuple(bytes.fromhex(leaf) for leaf in texts(leaves))
+    return LedgerProof(bytes.fromhex(checkpoint), hashes, bytes.fromhex(reserve))
 
 
 def _plan_out(plan: RoundPlan) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from backrow.privacy.errors import BudgetExhaustedError, BookError
+from backrow.privacy.errors import BookError, BudgetExhaustedError
 from backrow.privacy.ledger.entries import (
     EnrolmentEntry,
     OptOutEntry,
@@ -25,6 +25,7 @@ from backrow.privacy.ledger.releases import release_entry
 from backrow.privacy.ledger.store import Ledger
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.signing import SigningKey
+from backrow.privacy.wire import LedgerProof
 from backrow.server.budget import ACCOUNTANT, spent_epsilon, spent_of, zcdp_spent
 from backrow.server.cohort import Cohort
 from backrow.server.crowd import crowd_of
@@ -79,6 +80,7 @@ class Book:
         self._ledger, self._policy, self._schedule = ledger, policy, schedule
         self._epoch_key, self._clock = epoch_key, clock
         self._reserves: list[ReserveEntry] = []
+        self._lines: dict[int, bytes] = {}
         self._open: Reservation | None = None
         self._opt_outs = (EMPTY, ledger.time)
         self._published: set[tuple[bytes, bytes]] = set()
@@ -176,8 +178,13 @@ class Book:
         entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule))
         receipt = self._ledger.append(entry, self._clock())
         self._reserves.append(entry)
+        self._lines[receipt.index] = receipt.entry.encode()
         self._open = Reservation(plan.round, receipt.index)
         return self._open
+
+    def proof(self, reservation: Reservation) -> LedgerProof:
+        """What a round's call shows to devices: its reservation, in a ledger that has only grown."""
+        return LedgerProof(self._ledger.checkpoint, self._ledger.leaves, self._lines[reservation.index])
 
     def release(
         self,

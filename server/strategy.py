@@ -171,7 +171,8 @@ class Coordinator:
         question = program.ask(plan.query.query)
         tensors = {name: with_sentinel_rows(tensor, plan) for name, tensor in question.tensors.items()}
         catalogue = program.settings.catalogue
-        call = wire.RoundCall(plan, question.trainer, cohort.size, (), tensors, question.settings, catalogue)
+        proof = self.book.proof(opened.reservation)
+        call = wire.RoundCall(plan, question.trainer, cohort.size, (), tensors, question.settings, catalogue, proof)
         calls = {
             node: wire.encode_signed(replace(call, devices=devices), self.key) for node, devices in cohort.nodes.items()
         }

@@ -11,6 +11,7 @@ from backrow.privacy.queries import Query
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from tests.builders import plan
 from tests.unit.client.bundles import COORDINATOR, write_bundle
+from tests.unit.client.growing import reserved
 
 KEY = bytes(range(32))
 NOW = 1_000_000
@@ -53,7 +54,9 @@ def round_call(
 ) -> wire.RoundCall:
     asked = plan(query, rows, columns, **{"rounding": Rounding.DEVICE_STOCHASTIC, **changes})
     ids = [f"t{row}" for row in range(rows)]
-    return wire.RoundCall(asked, trainer, cohort, ("a", "b"), tensors or {}, settings or {}, catalogue_digest(ids))
+    return wire.RoundCall(
+        asked, trainer, cohort, ("a", "b"), tensors or {}, settings or {}, catalogue_digest(ids), reserved(asked)
+    )
 
 
 def signed(call: wire.Message) -> bytes:
