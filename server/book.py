@@ -71,7 +71,12 @@ class Closed:
 
 
 class Book:
-    """Writes one run's ledger. Make it with `begin` or `resume`; close it."""
+    """Writes one run's ledger. Make it with `begin` or `resume`; close it.
+
+    Attributes:
+        closed: how every round so far ended, in order.
+        participants: entry of a release to the pseudonyms invited; secret, for an auditor who is to see them.
+    """
 
     def __init__(
         self, ledger: Ledger, policy: LedgerPolicy, schedule: Schedule, epoch_key: bytes, clock: Callable[[], int]
@@ -85,6 +90,7 @@ class Book:
         self._opt_outs = (EMPTY, ledger.time)
         self._published: set[tuple[bytes, bytes]] = set()
         self.closed: list[Closed] = []
+        self.participants: dict[int, tuple[str, ...]] = {}
 
     @classmethod
     def begin(
@@ -210,6 +216,7 @@ class Book:
             sentinels,
         )
         written = self._ledger.append(entry, self._clock())
+        self.participants[written.index] = tuple(cohort.devices())
         receipt = Receipt(reservation.round, digest, written.index)
         self.closed.append(Closed(reserve.plan, receipt, participants))
         return receipt

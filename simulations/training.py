@@ -2,11 +2,12 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from backrow.privacy.accounting.claim import claim_of
+from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.signing import SigningKey
@@ -18,7 +19,9 @@ from backrow.server.strategy import Coordinator, Outcome, RoundReport
 from backrow.simulations.pipeline import Committed
 from backrow.simulations.population import EdgeOpener, Population
 
-RELEASES = "releases"
+RELEASES, LISTS = "releases", "auditor/lists.json"
+OPT_OUT_INDEX = 3
+"""Entry of the empty suppression list that a ledger begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,18 @@ def open_book(committed: Committed, folder: Path, seed: int, *, resume: bool) ->
     if resume:
         return Book.resume(folder, key, policy, schedule, epoch, clock)
     return Book.begin(folder, key, policy, schedule, settings.population, epoch, clock)
+
+
+def keep_lists(folder: Path, participants: Mapping[int, tuple[str, ...]], key: bytes) -> None:
+    """Add to the secret part of an audit: who was invited, and the key of the pseudonym hashes.
+
+    In a simulation it lies beside the ledger; a real coordinator hands it to an auditor and to nobody else.
+    """
+    path = folder / LISTS
+    earlier = Lists.parse(path.read_bytes()) if path.exists() else Lists((key,), {}, {OPT_OUT_INDEX: ()})
+    merged = Lists(earlier.keys, {**earlier.participants, **participants}, earlier.opt_outs)
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(merged.encode())
 
 
 def clock() -> int:
@@ -117,4 +132,5 @@ def train(
             book.publish([release.receipt for release in outcome.releases], *publish(outcome, spent))
         return Trained(outcome, spent, seconds, tuple(coordinator.problems))
     finally:
+        keep_lists(folder, book.participants, epoch_key(seed))
         book.close()

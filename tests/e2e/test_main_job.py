@@ -38,7 +38,8 @@ def test_a_run_folder_holds_what_it_should_and_no_viewer(views: Path, tmp_path: 
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "run.toml", "results.json", "metrics.parquet", "coordinator.pub", "report.html",
-        "ledger.jsonl", "checkpoint", "policy.toml", *(f"releases/{number:04d}.i8" for number in range(1, 5)),
+        "ledger.jsonl", "checkpoint", "policy.toml", "auditor/lists.json",
+        *(f"releases/{number:04d}.i8" for number in range(1, 5)),
         "bundle/manifest.json", "bundle/model.safetensors", "bundle/catalogue.json",
     }  # fmt: skip
     assert Results.from_json((folder / "results.json").read_text()) == results
