@@ -18,11 +18,12 @@ from backrow.privacy.errors import ScenarioError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.wire import BlindSum, IntArray, RoundCall
+from backrow.server.book import Reservation
 from backrow.server.cohort import Cohort
-from backrow.server.journal import Reservation
 from backrow.server.programs.base import Answer, Question
 from backrow.server.programs.model import ModelProgram
-from backrow.server.round import OpenRound, Void
+from backrow.server.round import OpenRound, RoundSum, Void
+from backrow.server.strategy import with_sentinel_rows
 from backrow.simulations.attack_scores import Evidence
 from backrow.simulations.pipeline import Committed
 from backrow.simulations.population import device_name
@@ -71,7 +72,8 @@ class Attacked:
 
     Attributes:
         evidence: of all released sums about the coins.
-        silent: per release, coordinates that are pure noise (integers) and the claimed standard deviation.
+        silent: per release, coordinates that are pure noise (integers; sentinels first) and the claimed standard
+            deviation.
         program: its last state, with the released model.
     """
 
@@ -109,13 +111,13 @@ def attacked_run(
         alone = extra is not None and plan.noise is Noise.ONCE
         known = total if alone else _sum(_without_noise(call), nobody, seed)
         total = total if extra is None else total + extra
-        noisy = _noised(call.plan, total, names, SeededRandom(seed, "noise", plan.round))
-        residual = noisy - known
+        closed = _noised(call.plan, total, names, SeededRandom(seed, "noise", plan.round))
+        residual = closed.noisy - known
         evidence = evidence.add(answers, residual / plan.scale, plan.noise_scale)
-        raw = targets.silent(answers, residual)
-        if plan.noise_multiplier > 0 and len(raw):
-            silent.append(([int(value) for value in raw], plan.noise_scale * plan.scale))
-        program = program.absorb(plan.query.query, Answer(noisy / plan.scale, plan.noise_scale, plan.noise_multiplier))
+        raw = [*closed.sentinels, *(int(value) for value in targets.silent(answers, residual))]
+        if plan.noise_multiplier > 0 and raw:
+            silent.append((raw, plan.noise_scale * plan.scale))
+        program = program.absorb(plan.query.query, Answer(closed.values, plan.noise_scale, plan.noise_multiplier))
     return Attacked(evidence, tuple(silent), program)
 
 
@@ -125,13 +127,15 @@ def reference_run(committed: Committed, hosted: Hosted, *, seed: int) -> ModelPr
     names = tuple(device_name(slot) for slot in hosted.slots)
     for plan in committed.schedule.rounds:
         call = _without_noise(_call(plan, program.ask(plan.query.query), names, committed))
-        program = program.absorb(plan.query.query, Answer(_sum(call, hosted, seed) / plan.scale, 0.0, 0.0))
+        known = _sum(call, hosted, seed)[: plan.query.titles] / plan.scale
+        program = program.absorb(plan.query.query, Answer(known, 0.0, 0.0))
     return program
 
 
 def _call(plan: RoundPlan, question: Question, names: tuple[str, ...], committed: Committed) -> RoundCall:
     catalogue = committed.settings.catalogue
-    return RoundCall(plan, question.trainer, len(names), names, question.tensors, question.settings, catalogue)
+    tensors = {name: with_sentinel_rows(tensor, plan) for name, tensor in question.tensors.items()}
+    return RoundCall(plan, question.trainer, len(names), names, tensors, question.settings, catalogue)
 
 
 def _without_noise(call: RoundCall) -> RoundCall:
@@ -154,10 +158,10 @@ def _sum(call: RoundCall, hosted: Hosted, seed: int) -> IntArray:
     return total
 
 
-def _noised(plan: RoundPlan, total: IntArray, names: tuple[str, ...], noise: RandomSource) -> IntArray:
-    opened = OpenRound.open(plan, Cohort({EDGE: names}), Reservation(plan.round))
+def _noised(plan: RoundPlan, total: IntArray, names: tuple[str, ...], noise: RandomSource) -> RoundSum:
+    opened = OpenRound.open(plan, Cohort({EDGE: names}), Reservation(plan.round, 0))
     message = BlindSum(plan.run_id, plan.round, plan.query.query, len(names), total)
     closed = opened.add(EDGE, message).close(noise)
     if isinstance(closed, Void):
         raise ScenarioError(f"round {plan.round} released nothing, so there is nothing to attack: {closed.reason}")
-    return closed.noisy
+    return closed

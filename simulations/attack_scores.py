@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from backrow.client.history import RawHistory, dense_weights, unit_rows
 from backrow.client.solve import solve_block
-from backrow.privacy.clipping import OuterBlock
-from backrow.server.programs.model import ModelTensors
+from backrow.privacy.clipping import OuterBlock, clip_outer
+from backrow.server.programs.base import ModelTensors
+from backrow.server.programs.prior import POPULARITY_FLOOR
 
 FloatArray = NDArray[np.float64]
 
@@ -47,8 +48,10 @@ class Evidence:
             noise_scale: claimed standard deviation per coordinate, in the answer's unit.
         """
         variance = max(noise_scale, _LEAST_NOISE * answers.clip_norm) ** 2
-        inner = (answers.left @ answers.left.T) * (answers.right @ answers.right.T)
-        seen = np.einsum("nc,nc->n", answers.left @ residual, answers.right)
+        touched = np.flatnonzero(np.any(answers.left, axis=0))
+        left = answers.left[:, touched]
+        inner = (left @ left.T) * (answers.right @ answers.right.T)
+        seen = np.einsum("nc,nc->n", left @ residual[touched], answers.right)
         half = inner.sum(axis=1) / 2
         return replace(
             self,
@@ -70,10 +73,15 @@ def factor_scores(model: ModelTensors, reference: ModelTensors, histories: Seque
     return 1 - _losses(model, histories) / _losses(reference, histories)
 
 
-def popularity_scores(model: ModelTensors, reference: ModelTensors, histories: Sequence[RawHistory]) -> FloatArray:
-    """How far the released popularity moved from that of everybody else, along a device's own counts."""
-    counts = unit_rows(dense_weights(histories, len(model.popularity)))
-    return np.asarray(counts @ (model.popularity - reference.popularity))
+def popularity_scores(
+    model: ModelTensors, reference: ModelTensors, histories: Sequence[RawHistory], noise_scale: float
+) -> FloatArray:
+    """What the released popularity shows, where it is above the public floor; noise_scale: of its release."""
+    clear = model.popularity > POPULARITY_FLOOR
+    counts = unit_rows(dense_weights(histories, len(clear))) * clear
+    moved = np.where(clear, model.popularity - reference.popularity, 0.0)
+    answers = clip_outer(counts, np.ones((len(histories), 1)), 1.0)
+    return Evidence.empty(len(histories)).add(answers, moved[:, None], noise_scale).scores()
 
 
 def _losses(model: ModelTensors, histories: Sequence[RawHistory]) -> FloatArray:

@@ -20,7 +20,7 @@ from backrow.simulations.attack_rounds import BoolArray, Hosted, Int64Array
 from backrow.simulations.population import Population
 
 OVERSIZE = 10.0
-"""A canary's update before clipping, in clip norms: a run that forgets to clip is found out."""
+"""A canary's update before clipping, in clip norms: it is clipping that bounds it, as for everybody else."""
 
 
 def coins(seed: int, purpose: str, number: int) -> BoolArray:
@@ -121,9 +121,7 @@ class Viewers:
         watched = [position for position, history in enumerate(hosted.histories) if len(history)]
         number = min(number, len(watched) // 2)
         if number < 4:
-            raise ScenarioError(
-                f"{len(watched)} viewers granted contributions and watched something: too few to attack"
-            )
+            raise ScenarioError(f"{len(watched)} granting viewers have a history: too few to attack")
         chosen = SeededRandom(seed, "attack", "viewers").numpy().choice(watched, size=number, replace=False)
         positions = np.sort(chosen)
         histories = [hosted.histories[position] for position in positions]

@@ -35,9 +35,13 @@ def attack(
 
     loaded = load_scenario(scenario, settings or (), data=data)
     console.say(console.budget_words(loaded.privacy), "dim", console.err)
+    viewers = loaded.trainer != "opacus-event"
+    if not viewers:
+        console.print_warnings(["trainer opacus-event answers what nobody can recompute: viewers are not attacked"])
     with console.progress() as observe:
+        prepared = prepare(loaded, now=int(time.time()))
         report = run_attack(
-            loaded, prepare(loaded, now=int(time.time())), canaries=canaries, noise_factor=noise_factor, observe=observe
+            loaded, prepared, canaries=canaries, noise_factor=noise_factor, membership=viewers, observe=observe
         )
     if json:
         sys.stdout.write(report.to_json())
@@ -53,24 +57,25 @@ def print_report(report: "AttackReport") -> None:
     """The figures in words and one table."""
     from rich.table import Table
 
+    from backrow.simulations.attack import p_words
     from backrow.simulations.console import out, say
 
-    audit = report.canaries
+    audit, silent_p = report.canaries.audit, report.canaries.silent_p
     say(f"claim: {report.claim}")
     if report.noise_factor != 1:
         say(f"noise really added: {report.noise_factor:g} of the claimed standard deviation", "yellow")
     say(
-        f"one-run audit: {audit.correct} of {audit.guesses} guesses about {audit.canaries} canaries right, so epsilon is "
-        f"at least {audit.epsilon_lower:.2f} ({audit.confidence:.0%} confidence, delta {audit.delta:g}); all right would "
-        f"have shown {audit.epsilon_reach:.2f}"
+        f"one-run audit: {audit.correct} of {audit.guesses} guesses about {audit.canaries} canaries right: epsilon is "
+        f"at least {audit.epsilon_lower:.2f} ({audit.confidence:.0%} confidence, delta {audit.delta:g}; had all been "
+        f"right, {audit.epsilon_reach:.2f})"
     )
-    if report.silent_p is not None:
-        say(f"noise on {report.silent_coordinates:,} untouched coordinates: p = {report.silent_p:.3g} (one-sided)")
+    if silent_p is not None:
+        say(f"noise on {report.canaries.silent_coordinates:,} untouched coordinates: {p_words(silent_p)}, one-sided")
     table = Table(box=None, pad_edge=False, header_style="dim", title="Membership attacks", title_justify="left")
     table.add_column("attacker sees", overflow="fold")
     for name in ("AUC", "95 % interval", "members", "others"):
         table.add_column(name, justify="right", no_wrap=True)
-    rows = [("released sums, of crafted canaries", report.canary_auc)]
+    rows = [("released sums, of crafted canaries", report.canaries.auc)]
     rows += [(f"{one.sees}, of viewers", one.auc) for one in report.membership]
     for sees, auc in rows:
         interval = f"{auc.low:.3f} .. {auc.high:.3f}"

@@ -33,7 +33,7 @@ def test_an_attack_sees_the_releases_of_the_real_coordinator(trainer: str, tmp_p
         return bytes(32), bytes(32)
 
     trained = train(
-        committed, population, tmp_path / "run", engine="inprocess", nodes=2, seed=3, observe=lambda _: None,
+        committed, population, tmp_path, engine="inprocess", nodes=2, seed=3, observe=lambda _: None,
         publish=publish,
     )  # fmt: skip
     made = trained.outcome.program.model()
