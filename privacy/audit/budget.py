@@ -71,9 +71,11 @@ def check_budget(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findi
 
 def _check_schedules(story: Story, found: Findings) -> None:
     for signed in story.others:
-        if not isinstance(signed.body, ScheduleEntry) or signed.body.schedule.epsilon is None:
+        if not isinstance(signed.body, ScheduleEntry):
             continue
         schedule = signed.body.schedule
+        if schedule.epsilon is None:
+            continue
         total = math.fsum(mu_squared(plan.noise_multiplier for plan in schedule.rounds))
         cost = float(exact(np.array([math.sqrt(total)]), schedule.delta)[0])
         if cost > schedule.epsilon * (1 + ROUNDING):

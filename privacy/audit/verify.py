@@ -78,8 +78,7 @@ class Audit:
             with open_lines(path) as lines:
                 return self.over(lines)
         except OSError as problem:
-            self._found.add(Fault.UNREADABLE, f"{problem.filename or path} cannot be read: {problem.strerror}.")
-        return self.over(())
+            return self._unreadable(f"{problem.filename or path}: {problem.strerror}")
 
     def over(self, lines: Iterable[bytes]) -> Report:
         """Audit these lines, each with its newline."""
@@ -87,19 +86,19 @@ class Audit:
         try:
             first = next(source, b"")
         except DamagedLedgerError as problem:
-            return self._unreadable(problem)
+            return self._unreadable(str(problem))
         trust = resolve(first.removesuffix(b"\n"), self._pinned, self._evidence.public, self._found)
         structure = Structure(trust.key, self._evidence.note, self._found)
         try:
             for line in chain([first] if first else [], source):
                 self._take(line, structure)
         except (DamagedLedgerError, OSError) as problem:
-            self._found.add(Fault.UNREADABLE, f"The ledger cannot be read on: {problem}.")
+            self._found.add(Fault.UNREADABLE, f"The ledger cannot be read beyond its beginning ({problem}).")
         structure.finish()
         return self._report(trust, structure)
 
-    def _unreadable(self, problem: Exception) -> Report:
-        self._found.add(Fault.UNREADABLE, f"The ledger cannot be read: {problem}.")
+    def _unreadable(self, problem: str) -> Report:
+        self._found.add(Fault.UNREADABLE, f"The ledger cannot be read ({problem}).")
         return self._report(Trust(self._pinned, self._pinned is not None), Structure(None, b"", Findings()))
 
     def _take(self, line: bytes, structure: Structure) -> None:

@@ -1,0 +1,5 @@
+"""`python -m backrow.privacy.audit`."""
+
+from backrow.privacy.audit.cli import main
+
+main()

@@ -1,0 +1,246 @@
+"""The command line of the auditor: `backrow audit`, or `python -m backrow.privacy.audit`. Offline."""
+
+import sys
+import tempfile
+from os import urandom
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from backrow.privacy.audit.evidence import Lists, ledger_path, open_lines, read_evidence, read_key, read_seen
+from backrow.privacy.audit.findings import Fault
+from backrow.privacy.audit.model import Report
+from backrow.privacy.errors import BackrowError, LedgerError
+
+CODES = "Exit codes: 0 no fault found; 1 a file or option is not understood; 2 usage; and one for each fault:\n\n" + (
+    ", ".join(f"{fault.exit_code} {fault.label}" for fault in Fault)
+)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN_OR_LEDGER", help="A run folder, or a ledger.jsonl.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="The coordinator's public key, from somewhere else than the run: hex, a vkey, or a file."
+    ),
+]
+Pseudonyms = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Keys and pseudonym lists that the coordinator handed over.")
+]
+
+app = typer.Typer(
+    name="audit",
+    help="Check what a coordinator claims, with the run folder and its public key alone: offline, and without "
+    "believing it. Start with: backrow audit verify RUN --key KEY",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command(epilog=CODES)
+def verify(
+    run: Run,
+    key: Key = None,
+    production: Annotated[bool, typer.Option("--production", help="Refuse simulations: they protect nobody.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+    lists: Pseudonyms = None,
+    seen: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PATH", help="A checkpoint (or folder) that somebody else has kept; may be repeated."),
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A model bundle. [default: RUN/bundle]")] = None,
+) -> None:
+    """Check signatures, order, every epsilon, crowds, opt-outs, models and measured noise. Changes nothing.
+
+    Epsilon is recomputed from the noise of every round, in several independent ways, after every entry.
+    Without --key the run's own key is used, which shows only that the run agrees with itself. --seen finds
+    ledgers that were rolled back or told to two people in two ways. --lists finds people who had opted out.
+    """
+    from backrow.privacy.audit.machine import to_json
+    from backrow.privacy.audit.screen import console, print_report
+
+    report = _audit(run, key, production, lists, seen, bundle)
+    if json:
+        sys.stdout.write(to_json(report))
+    else:
+        print_report(report, console())
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(epilog="Example: backrow audit show runs/first --entry 5")
+def show(
+    run: Run,
+    entry: Annotated[int | None, typer.Option(metavar="N", min=0, help="Every field of this entry.")] = None,
+) -> None:
+    """Print the rounds of a ledger with the auditor's own figures, or one entry with every field."""
+    from backrow.privacy.audit.screen import console, print_entry, print_report, print_rounds
+    from backrow.privacy.ledger.signed_entry import decode_entry
+
+    if entry is not None:
+        lines = _lines(run)
+        if entry >= len(lines):
+            raise LedgerError(f"there is no entry {entry}: the ledger has {len(lines)}")
+        print_entry(decode_entry(lines[entry].removesuffix(b"\n")), console())
+        return
+    report = _audit(run, None)
+    if report.passed:
+        print_rounds(report, console())
+    else:
+        print_report(report, console())
+    raise typer.Exit(report.exit_code)
+
+
+@app.command(epilog="Example: backrow audit prove runs/first --entry 5 --out release-5.tlog-proof")
+def prove(
+    run: Run,
+    entry: Annotated[int, typer.Option(metavar="N", min=0, help="Index of the entry, as `show` prints it.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="File to write; must not exist.")],
+    absent: Annotated[
+        str | None, typer.Option(metavar="PSEUDONYM", help="Prove that this pseudonym is not on the entry's list.")
+    ] = None,
+    lists: Pseudonyms = None,
+) -> None:
+    """Write a proof that anyone can check without the ledger: of one entry, or of one owner's absence.
+
+    The proof of an entry holds the entry, the hashes up to the root, and the signed checkpoint (C2SP tlog-proof).
+    With --absent and --lists it shows that a pseudonym is on no place of the entry's list: for a release, of its
+    participants; for an opt-outs entry, of those who opted out. It tells nothing about anybody else.
+    """
+    from backrow.privacy.audit import screen
+    from backrow.privacy.audit.proofs import prove_absence, prove_entry
+
+    lines, note = _lines(run), read_evidence(run).note
+    if note is None:
+        raise LedgerError("the checkpoint is missing: there is nothing to prove against")
+    if entry >= len(lines):
+        raise LedgerError(f"there is no entry {entry}: the ledger has {len(lines)}")
+    if absent is None:
+        data = prove_entry(lines, note, entry).encode()
+    elif lists is None:
+        raise LedgerError("a proof of absence is made from the list: name it with --lists")
+    else:
+        data = prove_absence(lines, note, entry, Lists.parse(_bytes(lists)), absent)
+    with out.open("xb") as file:
+        file.write(data)
+    screen.console().print(f"written: {out}")
+
+
+@app.command("check-proof", epilog="Example: backrow audit check-proof release-5.tlog-proof --key coordinator.pub")
+def check(
+    proof: Annotated[Path, typer.Argument(metavar="FILE", help="What `backrow audit prove` wrote.")],
+    key: Annotated[str, typer.Option(metavar="KEY", help="The coordinator's public key: hex, a vkey, or a file.")],
+) -> None:
+    """Check a proof without the ledger, and print what it shows."""
+    from backrow.privacy.audit.proofs import check_proof
+    from backrow.privacy.audit.screen import console, print_entry
+
+    proved, out = check_proof(_bytes(proof), _key(key)), console()
+    print_entry(proved.entry, out)
+    size, origin = proved.checkpoint.checkpoint.size, proved.checkpoint.checkpoint.origin
+    out.print(f"Entry {proved.entry.index} is in the ledger {origin} of {size} entries.", markup=False)
+    if proved.absent is not None:
+        out.print(f"The pseudonym with the keyed hash {proved.absent.hex()} is not on its list.", markup=False)
+
+
+@app.command(epilog="Example: backrow audit export runs/first --registry --out registry")
+def export(
+    run: Run,
+    registry: Annotated[bool, typer.Option("--registry", help="For the public registry of DP deployments.")],
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Receives deployment.json and deployment.md.")],
+    key: Key = None,
+) -> None:
+    """Write the entry for a public registry, from what the audit found to be true. Sends nothing anywhere."""
+    from backrow.privacy.audit import screen
+    from backrow.privacy.audit.registry import registry_entry, to_json, to_markdown
+
+    if not registry:
+        raise LedgerError("say what to export: --registry")
+    report = _audit(run, key)
+    entry = registry_entry(report)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "deployment.json").write_text(to_json(entry), encoding="utf-8")
+    (out / "deployment.md").write_text(to_markdown(entry, report.origin), encoding="utf-8")
+    screen.console().print(f"written: {out / 'deployment.json'} and deployment.md")
+
+
+@app.command("tamper-demo", epilog="Example: backrow audit tamper-demo runs/first")
+def tamper_demo(run: Run) -> None:
+    """Tamper with copies of a ledger in two dozen ways, and show under which name each is caught.
+
+    Edits, deletes, reorders, truncates, rolls back, forks, signs again with another key; and, with the right key,
+    lies: about noise, epsilon, the budget, the crowd, opt-outs. The copies lie in a temporary folder and are signed
+    with keys made for this, because nobody but the coordinator has hers. Exit code 3 if anything is missed.
+    """
+    from backrow.privacy.audit.demo import tamper_demo as demonstrate
+    from backrow.privacy.audit.screen import console, print_attempts
+    from backrow.privacy.signing import SigningKey
+
+    with tempfile.TemporaryDirectory(prefix="backrow-tamper-") as folder:
+        attempts = demonstrate(run, Path(folder), SigningKey(urandom(32)), SigningKey(urandom(32)))
+    out = console()
+    print_attempts(attempts, out)
+    missed = [each.tampering.name for each in attempts if not each.caught]
+    tried = sum(each.possible for each in attempts)
+    if missed:
+        out.print(f"[red]Not caught, or under another name: {', '.join(missed)}[/]")
+        raise typer.Exit(3)
+    out.print(f"[green]{tried} of {tried} caught, each under its name.[/]")
+
+
+def main() -> None:
+    """`python -m backrow.privacy.audit`: exit code 0, that of a fault, 1 (a sentence on standard error) or 2."""
+    try:
+        app()
+    except BackrowError as error:
+        sys.stderr.write(f"error: {error}\n")
+    except OSError as error:
+        sys.stderr.write(f"error: {error.filename}: {error.strerror}\n" if error.filename else f"error: {error}\n")
+    sys.exit(1)
+
+
+def _audit(
+    run: Path,
+    key: str | None,
+    production: bool = False,
+    lists: Path | None = None,
+    seen: list[Path] | None = None,
+    bundle: Path | None = None,
+) -> Report:
+    from backrow.privacy.audit.verify import verify as audit
+
+    return audit(
+        run,
+        None if key is None else _key(key),
+        production,
+        None if lists is None else Lists.parse(_bytes(lists)),
+        [read_seen(path) for path in seen or ()],
+        bundle,
+    )
+
+
+def _key(word: str) -> bytes:
+    """A key on the command line: a word, or the name of a file that holds one."""
+    path = Path(word)
+    try:
+        held = path.is_file()
+    except (OSError, ValueError):
+        held = False
+    return read_key(_bytes(path) if held else word.encode())
+
+
+def _lines(run: Path) -> list[bytes]:
+    try:
+        with open_lines(run) as lines:
+            return list(lines)
+    except OSError as problem:
+        raise LedgerError(f"{ledger_path(run)} cannot be read ({problem.strerror}): check the path") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as problem:
+        raise LedgerError(f"{path} cannot be read ({problem.strerror}): check the path") from None
