@@ -35,12 +35,12 @@ def to_json(record: object) -> dict[str, Json]:
     """
     kind: Any = type(record)
     written: dict[str, Json] = {}
-    for field in _fields_of(kind):
-        value = getattr(record, field.name)
+    for name, optional, write, _ in _fields_of(kind):
+        value = getattr(record, name)
         if value is not None:
-            written[field.name] = field.write(value)
-        elif not field.optional:
-            raise ValueError(f"{field.name} is missing")
+            written[name] = write(value)
+        elif not optional:
+            raise ValueError(f"{name} is missing")
     return written
 
 
@@ -54,18 +54,22 @@ def from_json(kind: type[Record], data: Json) -> Record:
         raise ValueError(f"expected the fields of a {kind.__name__}, got {data!r}")
     hashable: Any = kind
     known = _fields_of(hashable)
-    values = {}
-    for field in known:
-        if field.name in data:
+    values: list[Any] = []
+    absent = 0
+    for name, optional, _, read in known:
+        if name in data:
             try:
-                values[field.name] = field.read(data[field.name])
+                values.append(read(data[name]))
             except ValueError as problem:
-                raise ValueError(f"{field.name}: {problem}") from None
-        elif not field.optional:
-            raise ValueError(f"{field.name} is missing")
-    if unknown := data.keys() - {field.name for field in known}:
-        raise ValueError(f"unknown fields {sorted(unknown)}")
-    return kind(**values)
+                raise ValueError(f"{name}: {problem}") from None
+        elif optional:
+            values.append(None)
+            absent += 1
+        else:
+            raise ValueError(f"{name} is missing")
+    if len(data) + absent > len(known):
+        raise ValueError(f"unknown fields {sorted(data.keys() - {field.name for field in known})}")
+    return kind(*values)
 
 
 @cache
@@ -93,7 +97,8 @@ def _codec(hint: Any) -> tuple[Callable[[Any], Json], Callable[[Any], Any]]:
         write, read = _codec(item)
         return lambda values: [write(value) for value in values], lambda items: tuple(map(read, _list(items)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        return lambda value: _is(hint, value).value, lambda text: hint(_is(str, text))
+        words = {word.value: word for word in hint}
+        return lambda word: _is(hint, word).value, lambda text: _word(words, text)
     if is_dataclass(hint):
         kind: Any = hint
         return lambda record: to_json(_is(kind, record)), lambda data: from_json(kind, data)
@@ -103,9 +108,15 @@ def _codec(hint: Any) -> tuple[Callable[[Any], Json], Callable[[Any], Any]]:
 
 
 def _is(kind: type[Record], value: object) -> Record:
-    if not isinstance(value, kind) or (isinstance(value, bool) and kind is int):
+    if not isinstance(value, kind):
         raise ValueError(f"expected {kind.__name__}, got {value!r}")
     return value
+
+
+def _word(words: dict[str, Any], text: object) -> Any:
+    if not isinstance(text, str) or text not in words:
+        raise ValueError(f"expected one of {sorted(words)}, got {text!r}")
+    return words[text]
 
 
 def _list(value: object) -> list[Any]:
@@ -119,39 +130,51 @@ def _write_float(value: object) -> str:
 
 
 def _read_float(text: object) -> float:
-    value = float(_is(str, text))
+    value = float(_text(text))
     if repr(value) != text or not math.isfinite(value):
         raise ValueError(f"{text!r} is not the shortest decimal of a finite float64")
     return value
 
 
 def _write_wide(value: object) -> str:
-    return str(_is(int, value))
+    return str(_number(value))
 
 
 def _read_wide(text: object) -> Wide:
-    value = int(_is(str, text))
+    value = int(_text(text))
     if str(value) != text:
         raise ValueError(f"{text!r} is not a whole number")
     return Wide(value)
 
 
 def _read_flag(value: object) -> bool:
-    if _is(int, value) not in (0, 1):
+    if _number(value) not in (0, 1):
         raise ValueError(f"expected 1 or 0, got {value!r}")
     return value == 1
 
 
 def _read_bytes(text: object) -> bytes:
-    value = bytes.fromhex(_is(str, text))
+    value = bytes.fromhex(_text(text))
     if value.hex() != text:
         raise ValueError(f"{text!r} is not lower-case hex")
     return value
 
 
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"expected text, got {value!r}")
+    return value
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise ValueError(f"expected a whole number, got {value!r}")
+    return value
+
+
 _PLAIN: dict[Any, tuple[Callable[[Any], Json], Callable[[Any], Any]]] = {
-    str: (lambda value: _is(str, value), lambda text: _is(str, text)),
-    int: (lambda value: _is(int, value), lambda number: _is(int, number)),
+    str: (_text, _text),
+    int: (_number, _number),
     bool: (lambda value: int(_is(bool, value)), _read_flag),
     float: (_write_float, _read_float),
     bytes: (lambda value: _is(bytes, value).hex(), _read_bytes),

@@ -20,7 +20,7 @@ from backrow.privacy.ledger.checkpoint import Checkpoint
 from backrow.privacy.ledger.entries import FindingEntry
 from backrow.privacy.ledger.files import lines_of, sync_folder, write_all
 from backrow.privacy.ledger.note import Signer
-from backrow.privacy.ledger.signed_entry import decode_entry, sign_entry
+from backrow.privacy.ledger.signed_entry import decode_entry, open_entry, sign_entry
 from backrow.privacy.ledger.tree import Tree, leaf_hash, sha256
 from backrow.privacy.ledger.verification import check_place, check_prefix
 
@@ -83,9 +83,8 @@ def recover(path: Path, checkpoint: Checkpoint, signer: Signer, time: int) -> Re
                 break
             last, whole = raw[:-1], whole + len(raw)
             if tree.size >= checkpoint.size:
-                entry = decode_entry(last)
+                entry = open_entry(last, signer.key.public)
                 check_place(entry, checkpoint.origin, tree.size, last_time)
-                entry.verify(signer.key.public)
                 last_time = entry.time
             if tree.append(leaf_hash(last)) == checkpoint.size - 1:
                 last_time = decode_entry(last).time

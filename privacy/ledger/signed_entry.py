@@ -57,7 +57,7 @@ class SignedEntry:
         Raises:
             ValueError: a field cannot be written.
         """
-        return encode({**_unsigned(self.origin, self.index, self.time, self.body), "signature": self.signature.hex()})
+        return _signed(_payload(self.origin, self.index, self.time, self.body), self.signature)
 
     def verify(self, public_key: bytes) -> None:
         """Return if the coordinator signed exactly this.
@@ -65,7 +65,7 @@ class SignedEntry:
         Raises:
             SignatureError: it did not.
         """
-        verify(public_key, ENTRY, encode(_unsigned(self.origin, self.index, self.time, self.body)), self.signature)
+        verify(public_key, ENTRY, _payload(self.origin, self.index, self.time, self.body), self.signature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +91,7 @@ def sign_entry(key: SigningKey, origin: str, index: int, time: int, body: Body) 
     Raises:
         ValueError: a field cannot be written.
     """
-    payload = encode(_unsigned(origin, index, time, body))
-    return SignedEntry(origin, index, time, body, key.sign(ENTRY, payload))
+    return SignedEntry(origin, index, time, body, key.sign(ENTRY, _payload(origin, index, time, body)))
 
 
 def decode_entry(line: bytes) -> SignedEntry:
@@ -104,6 +103,27 @@ def decode_entry(line: bytes) -> SignedEntry:
         UnknownEntryError: of a kind or version that is not known here.
         MalformedEntryError: not one entry in its one canonical form.
     """
+    return _decode(line)[0]
+
+
+def open_entry(line: bytes, public_key: bytes) -> SignedEntry:
+    """The entry in a line, its signature verified.
+
+    Raises:
+        UnknownEntryError, MalformedEntryError: as `decode_entry`.
+        SignatureError: the holder of this key did not sign exactly this.
+    """
+    entry, payload = _decode(line)
+    verify(public_key, ENTRY, payload, entry.signature)
+    return entry
+
+
+def receipt_for(entry: SignedEntry) -> Receipt:
+    """The receipt of an entry that is in the ledger. For `store` only."""
+    return Receipt(entry, leaf_hash(entry.encode()))
+
+
+def _decode(line: bytes) -> tuple[SignedEntry, bytes]:
     data = parse(line)
     kind, version = data.get("kind"), data.get("version")
     if version != VERSION or isinstance(version, bool):
@@ -122,28 +142,32 @@ def decode_entry(line: bytes) -> SignedEntry:
             body=from_json(_KINDS[kind], data["body"]),
             signature=bytes.fromhex(_text(data["signature"])),
         )
-        again = entry.encode()
+        payload = _payload(entry.origin, entry.index, entry.time, entry.body)
     except (ValueError, ArithmeticError, BackrowError) as problem:
         raise MalformedEntryError(f"the {kind} entry is damaged ({problem}): it is refused") from None
-    if again != line or len(entry.signature) != SIGNATURE_BYTES:
+    if _signed(payload, entry.signature) != line or len(entry.signature) != SIGNATURE_BYTES:
         raise MalformedEntryError(f"the {kind} entry is not in canonical form: it was rewritten, and is refused")
-    return entry
+    return entry, payload
 
 
-def receipt_for(entry: SignedEntry) -> Receipt:
-    """The receipt of an entry that is in the ledger. For `store` only."""
-    return Receipt(entry, leaf_hash(entry.encode()))
+def _payload(origin: str, index: int, time: int, body: Body) -> bytes:
+    """The canonical line without its signature: what is signed."""
+    return encode(
+        {
+            "body": to_json(body),
+            "index": index,
+            "kind": _NAMES[type(body)],
+            "origin": origin,
+            "time": time,
+            "version": VERSION,
+        }
+    )
 
 
-def _unsigned(origin: str, index: int, time: int, body: Body) -> dict[str, Json]:
-    return {
-        "body": to_json(body),
-        "index": index,
-        "kind": _NAMES[type(body)],
-        "origin": origin,
-        "time": time,
-        "version": VERSION,
-    }
+def _signed(payload: bytes, signature: bytes) -> bytes:
+    # Keys are sorted and only numbers follow "time": the last one found is the key, and "signature" stands before it.
+    place = payload.rindex(b'"time":')
+    return b'%b"signature":"%b",%b' % (payload[:place], signature.hex().encode(), payload[place:])
 
 
 def _text(value: Json) -> str:

@@ -10,7 +10,7 @@ from backrow.privacy.errors import ClockError, DamagedLedgerError
 from backrow.privacy.ledger.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from backrow.privacy.ledger.keys import VerifierKey
 from backrow.privacy.ledger.note import Note
-from backrow.privacy.ledger.signed_entry import SignedEntry, decode_entry
+from backrow.privacy.ledger.signed_entry import SignedEntry, open_entry
 from backrow.privacy.ledger.tree import Tree, leaf_hash
 
 
@@ -59,9 +59,8 @@ def verify_files(
     entries: list[SignedEntry] = []
     tree = Tree()
     for line in files.lines:
-        entry = decode_entry(line)
+        entry = open_entry(line, public_key)
         check_place(entry, signed.checkpoint.origin, tree.size, entries[-1].time if entries else 0)
-        entry.verify(public_key)
         entries.append(entry)
         tree.append(leaf_hash(line))
     if files.tail:

@@ -1,7 +1,7 @@
 """The tree against the definitions of RFC 9162, written down as they stand there."""
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backrow.privacy.errors import ProofError
@@ -57,6 +57,7 @@ def subproof(m: int, leaves: Leaves, known: bool) -> Leaves:
     return [*subproof(m - k, leaves[k:], False), mth(leaves[:k])]
 
 
+@settings(deadline=None)
 @given(LEAVES, st.data())
 def test_every_prefix_has_the_root_of_the_definition(leaves: Leaves, data: st.DataObject) -> None:
     tree, size = Tree(leaves), data.draw(st.integers(0, len(leaves)))
@@ -64,6 +65,7 @@ def test_every_prefix_has_the_root_of_the_definition(leaves: Leaves, data: st.Da
     assert tree.root(size) == mth(leaves[:size])
 
 
+@settings(deadline=None)
 @given(SOME, st.data())
 def test_inclusion_proofs_are_those_of_the_definition_and_verify(leaves: Leaves, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(leaves)))
@@ -73,6 +75,7 @@ def test_inclusion_proofs_are_those_of_the_definition_and_verify(leaves: Leaves,
     verify_inclusion(index, size, proof, leaves[index], mth(leaves[:size]))
 
 
+@settings(deadline=None)
 @given(SOME, st.data())
 def test_consistency_proofs_are_those_of_the_definition_and_verify(leaves: Leaves, data: st.DataObject) -> None:
     size = data.draw(st.integers(1, len(leaves)))
@@ -82,6 +85,7 @@ def test_consistency_proofs_are_those_of_the_definition_and_verify(leaves: Leave
     verify_consistency(old, size, proof, mth(leaves[:old]), mth(leaves[:size]))
 
 
+@settings(deadline=None)
 @given(SOME, st.integers(0, 6), st.data())
 def test_every_aligned_range_is_a_subtree_that_can_be_proved(leaves: Leaves, height: int, data: st.DataObject) -> None:
     start = data.draw(st.integers(0, len(leaves) - 1)) >> height << height
@@ -91,6 +95,7 @@ def test_every_aligned_range_is_a_subtree_that_can_be_proved(leaves: Leaves, hei
     assert implied_roots(start, end, len(leaves), proof, roots[0]) == roots
 
 
+@settings(deadline=None)
 @given(SOME, st.data())
 def test_a_proof_with_one_bit_changed_is_refused(leaves: Leaves, data: st.DataObject) -> None:
     index = data.draw(st.integers(0, len(leaves) - 1))
@@ -102,6 +107,7 @@ def test_a_proof_with_one_bit_changed_is_refused(leaves: Leaves, data: st.DataOb
         verify_inclusion(index, len(leaves), proof, leaves[index], mth(leaves))
 
 
+@settings(deadline=None)
 @given(SOME, SOME, st.data())
 def test_no_proof_makes_a_changed_past_consistent(past: Leaves, future: Leaves, data: st.DataObject) -> None:
     place = data.draw(st.integers(0, len(past) - 1))
@@ -111,6 +117,7 @@ def test_no_proof_makes_a_changed_past_consistent(past: Leaves, future: Leaves, 
             verify_consistency(len(past), len(other), proof, mth(past), mth(other))
 
 
+@settings(deadline=None)
 @given(st.integers(-3, 70), st.integers(-3, 70), st.integers(-3, 70), st.lists(st.binary(min_size=32, max_size=32)))
 def test_nonsense_is_refused_in_words(start: int, end: int, size: int, proof: Leaves) -> None:
     for verify in (
@@ -122,6 +129,7 @@ def test_nonsense_is_refused_in_words(start: int, end: int, size: int, proof: Le
             verify()
 
 
+@settings(deadline=None)
 @given(LEAVES, st.integers(-2, 80), st.integers(-2, 80))
 def test_a_tree_refuses_what_it_does_not_hold(leaves: Leaves, index: int, size: int) -> None:
     tree = Tree(leaves)
@@ -138,3 +146,20 @@ def test_the_empty_past_needs_no_proof_and_has_none_to_verify() -> None:
     assert tree.consistency_proof(0) == []
     with pytest.raises(ProofError, match="nothing to prove"):
         verify_consistency(0, 1, [], EMPTY_ROOT, tree.root())
+
+
+def test_a_range_that_is_no_subtree_is_neither_proved_nor_verified() -> None:
+    tree = Tree(leaf_hash(bytes([i])) for i in range(8))
+    for start, end in ((1, 3), (2, 5), (2, 6), (4, 4), (5, 4), (-1, 1), (6, 9)):
+        with pytest.raises(ValueError, match="is no subtree"):
+            tree.subtree_proof(start, end)
+        with pytest.raises(ProofError, match=r"is no subtree|no entries"):
+            verify_subtree(start, end, 8, [], tree.root(), tree.root())
+
+
+def test_a_hash_of_another_length_is_named_as_damage() -> None:
+    tree = Tree(leaf_hash(bytes([i])) for i in range(2))
+    with pytest.raises(ProofError, match="32 bytes"):
+        verify_inclusion(0, 2, [tree.leaf(1)[:31]], tree.leaf(0), tree.root())
+    with pytest.raises(ValueError, match="32 bytes"):
+        tree.append(b"short")
