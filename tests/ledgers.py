@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 from backrow.privacy.accounting.calibration import epsilon_of, noise_multipliers
 from backrow.privacy.ledger import entries, parts
@@ -28,7 +29,6 @@ OTHER_KEY = SigningKey(b"o" * 32)
 EPOCH_KEY = b"e" * 32
 START = 1_700_000_000
 ACCOUNTANT = ("backrow-gaussian-closed-form", "1")
-PURPOSES = (PurposeBudget(Purpose.TRAIN, 2.999), PurposeBudget(Purpose.TRENDS, 1.0))
 PEOPLE = tuple(f"device-{number:03d}" for number in range(100))
 OPTED_OUT = PEOPLE[90:]
 INVITED = PEOPLE[:90]
@@ -61,19 +61,32 @@ class Draft:
         ]
 
 
-def rules(epsilon: float | None, stamp: Stamp, additions: parts.Additions, purposes: Sequence[PurposeBudget]) -> bytes:
+def rules(
+    epsilon: float | None,
+    stamp: Stamp,
+    additions: parts.Additions,
+    purposes: Sequence[PurposeBudget],
+    delta: float = 1e-5,
+) -> bytes:
     """policy.toml as the coordinator writes it."""
     said = '"none"' if epsilon is None else repr(epsilon)
-    lines = [f"epsilon = {said}", "delta = 1e-05", "minimum_cohort = 2", f'stamp = "{stamp}"']
+    lines = [f"epsilon = {said}", f"delta = {delta!r}", "minimum_cohort = 2", f'stamp = "{stamp}"']
     lines += [f'additions = "{additions}"', "", "[purposes]"]
     return "\n".join([*lines, *(f"{budget.purpose} = {budget.epsilon!r}" for budget in purposes), ""]).encode()
 
 
-def spent(plans: Sequence[RoundPlan], epsilon: float | None = 3.0) -> Spent:
+def with_policy(draft: Draft, **changes: Any) -> Draft:
+    """The same under other rules, which policy.toml says too."""
+    entry = replace(draft.bodies[POLICY], **changes)
+    assert isinstance(entry, entries.PolicyEntry)
+    file = rules(entry.epsilon, entry.stamp, entry.additions, entry.purposes, entry.delta)
+    return replace(draft.put(POLICY, replace(entry, policy=sha256(file).digest())), policy=file)
+
+
+def spent(plans: Sequence[RoundPlan], epsilon: float | None = 3.0, delta: float = 1e-5) -> Spent:
     """What these rounds cost together, honestly."""
-    if epsilon is None:
-        return Spent(None, 1e-5, len(plans))
-    return Spent(epsilon_of([made.noise_multiplier for made in plans], 1e-5), 1e-5, len(plans))
+    cost = None if epsilon is None else epsilon_of([made.noise_multiplier for made in plans], delta)
+    return Spent(cost, delta, len(plans))
 
 
 def sentinels_of(made: RoundPlan, share: float = 1.0) -> tuple[int, ...]:
@@ -83,7 +96,7 @@ def sentinels_of(made: RoundPlan, share: float = 1.0) -> tuple[int, ...]:
 
 
 def release_of(
-    index: int, reserve: ReserveEntry, schedule: Schedule, opt_outs: Commitment, sealed: int, claimed: float | None
+    index: int, reserve: ReserveEntry, schedule: Schedule, opt_outs: Commitment, sealed: int
 ) -> ReleaseEntry:
     """The honest release for a reservation."""
     participants = PseudonymList(EPOCH_KEY, INVITED).commitment
@@ -102,15 +115,25 @@ def release_of(
     )
     made = parts.Provenance(None, None, *(sha256(name).digest() for name in (b"config", b"code", b"lock")))
     values = sha256(b"values %d" % index).digest()
-    alone = spent([reserve.plan], claimed)
+    alone = spent([reserve.plan], schedule.epsilon, schedule.delta)
     return release_entry(index, reserve, schedule, crowd, made, values, alone, ACCOUNTANT, sentinels_of(reserve.plan))
 
 
 def plans_of(
-    shares: Sequence[float], epsilon: float | None = 3.0, *, sentinels: int = 64, simulated: bool = True, rows: int = 70
+    shares: Sequence[float],
+    epsilon: float | None = 3.0,
+    delta: float = 1e-5,
+    *,
+    sentinels: int = 64,
+    simulated: bool = True,
+    rows: int = 70,
 ) -> tuple[RoundPlan, ...]:
     """Rounds that spend the budget in these shares."""
-    multipliers = (0.0,) * len(shares) if epsilon is None else noise_multipliers(epsilon, 1e-5, shares)
+    multipliers = (
+        (0.0,) * len(shares)
+        if epsilon is None
+        else noise_multipliers(epsilon, delta, shares, 1 if delta < 1e-20 else 10_000)
+    )
     made = []
     for number, multiplier in enumerate(multipliers, 1):
         query = Query.POPULARITY if number == 1 else Query.GRADIENT
@@ -128,8 +151,7 @@ def honest(
     simulated: bool = True,
     sentinels: int = 64,
     rows: int = 70,
-    purposes: Sequence[PurposeBudget] | None = None,
-    additions: parts.Additions = parts.Additions.REFUSED,
+    delta: float = 1e-5,
 ) -> Draft:
     """A run whose rounds spend the budget in these shares.
 
@@ -137,16 +159,16 @@ def honest(
         void: numbers of rounds that release nothing.
         trends: numbers of rounds whose purpose is trends, not training.
     """
-    plans = plans_of(shares, epsilon, sentinels=sentinels, simulated=simulated, rows=rows)
-    purposes = (PurposeBudget(Purpose.TRAIN, 3.0),) if purposes is None and epsilon is not None else (purposes or ())
+    plans = plans_of(shares, epsilon, delta, sentinels=sentinels, simulated=simulated, rows=rows)
+    purposes = () if epsilon is None else (PurposeBudget(Purpose.TRAIN, epsilon),)
     kinds = tuple(Purpose.TRENDS if made.round in trends else Purpose.TRAIN for made in plans)
-    schedule = Schedule("run", plans, epsilon, 1e-5)
+    schedule = Schedule("run", plans, epsilon, delta)
     stamp = Stamp.SIMULATED if simulated else Stamp.PRODUCTION
-    policy = rules(epsilon, stamp, additions, purposes)
+    policy = rules(epsilon, stamp, parts.Additions.REFUSED, purposes, delta)
     opt_outs = PseudonymList(EPOCH_KEY, OPTED_OUT).commitment
     first = entries.PolicyEntry(
-        sha256(policy).digest(), KEY.public, stamp, schedule.unit, schedule.adjacency, epsilon, 1e-5,
-        tuple(purposes), additions, 2,
+        sha256(policy).digest(), KEY.public, stamp, schedule.unit, schedule.adjacency, epsilon, delta,
+        purposes, parts.Additions.REFUSED, 2,
     )  # fmt: skip
     bodies: list[Body] = [
         first,
@@ -158,18 +180,18 @@ def honest(
     squares = 0.0
     for made, purpose in zip(plans, kinds, strict=True):
         squares += made.noise_multiplier**-2 if made.noise_multiplier else math.inf
-        together = None if epsilon is None else epsilon_of([squares**-0.5], 1e-5)
-        reserve = ReserveEntry(purpose, made, Basis.SCHEDULED, Spent(together, 1e-5, made.round))
+        together = None if epsilon is None else epsilon_of([squares**-0.5], delta)
+        reserve = ReserveEntry(purpose, made, Basis.SCHEDULED, Spent(together, delta, made.round))
         bodies.append(reserve)
         index = len(bodies) - 1
         if made.round in void:
             bodies.append(entries.VoidEntry(index, "1 devices took part, the minimum is 2"))
             continue
-        bodies.append(release_of(index, reserve, schedule, opt_outs, START + OPT_OUTS, epsilon))
+        bodies.append(release_of(index, reserve, schedule, opt_outs, START + OPT_OUTS))
         released.append(index + 1)
     if released:
         model, manifest = sha256(b"model").digest(), sha256(b"manifest").digest()
-        bodies.append(entries.PublicationEntry("run", tuple(released), manifest, model, spent(plans, epsilon)))
+        bodies.append(entries.PublicationEntry("run", tuple(released), manifest, model, spent(plans, epsilon, delta)))
     return Draft(tuple(bodies), policy=policy)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from backrow.privacy.audit.evidence import Lists, ledger_path, open_lines, read_evidence, read_key, read_seen
+from backrow.privacy.audit.evidence import LISTS, Lists, ledger_path, open_lines, read_evidence, read_key, read_seen
 from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.model import Report
 from backrow.privacy.errors import BackrowError, LedgerError
@@ -25,7 +25,11 @@ Key = Annotated[
     ),
 ]
 Pseudonyms = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Keys and pseudonym lists that the coordinator handed over.")
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keys and pseudonym lists that the coordinator handed over. [default: RUN/auditor/lists.json]",
+    ),
 ]
 
 app = typer.Typer(
@@ -119,10 +123,10 @@ def prove(
         raise LedgerError(f"there is no entry {entry}: the ledger has {len(lines)}")
     if absent is None:
         data = prove_entry(lines, note, entry).encode()
-    elif lists is None:
+    elif (held := _lists(run, lists)) is None:
         raise LedgerError("a proof of absence is made from the list: name it with --lists")
     else:
-        data = prove_absence(lines, note, entry, Lists.parse(_bytes(lists)), absent)
+        data = prove_absence(lines, note, entry, held, absent)
     with out.open("xb") as file:
         file.write(data)
     screen.console().print(f"written: {out}")
@@ -215,10 +219,16 @@ def _audit(
         run,
         None if key is None else _key(key),
         production,
-        None if lists is None else Lists.parse(_bytes(lists)),
+        _lists(run, lists),
         [read_seen(path) for path in seen or ()],
         bundle,
     )
+
+
+def _lists(run: Path, named: Path | None) -> Lists | None:
+    """The lists that were named, or those of a simulation, which lie in its run folder."""
+    path = named or run / LISTS
+    return Lists.parse(_bytes(path)) if named or path.is_file() else None
 
 
 def _key(word: str) -> bytes:

@@ -1,7 +1,7 @@
 """How many people a release covers, and that none of them had opted out. Pure."""
 
 from backrow.privacy.audit.evidence import Lists
-from backrow.privacy.audit.findings import Fault, Findings
+from backrow.privacy.audit.findings import Fault, Findings, counted
 from backrow.privacy.audit.story import Reserved, Story
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry, ScheduleEntry
 from backrow.privacy.ledger.parts import Crowd
@@ -34,7 +34,7 @@ def _check_release(entry: ReleaseEntry, index: int, story: Story, found: Finding
     if crowd.survived < needed:
         found.add(
             Fault.SURVIVORS,
-            f"Entry {index} releases a sum of {crowd.survived} people; at least {needed} were promised.",
+            f"Entry {index} releases a sum of {counted(crowd.survived, 'person', 'people')}; at least {needed} were promised.",
             index,
         )
     if crowd.participation_bound != 1:
@@ -81,7 +81,9 @@ def _stale(crowd: Crowd, reserved: Reserved, story: Story) -> str | None:
 
 def _lowered(index: int, minimum: int, demanded: int, found: Findings) -> None:
     found.add(
-        Fault.MINIMUM, f"Entry {index} is content with {minimum} people; at least {demanded} were promised.", index
+        Fault.MINIMUM,
+        f"Entry {index} is content with {counted(minimum, 'person', 'people')}; at least {demanded} were promised.",
+        index,
     )
 
 
@@ -126,7 +128,7 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
         if both := set(people) & set(opted_out):
             found.add(
                 Fault.OPTED_OUT,
-                f"{len(both)} people who had opted out were invited to the round that entry {index} releases.",
+                f"The round that entry {index} releases invited {counted(len(both), 'person', 'people')} who had opted out.",
                 index,
             )
     return compared, len(story.releases)

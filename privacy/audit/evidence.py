@@ -16,7 +16,7 @@ from backrow.privacy.ledger.pseudonyms import KEY_BYTES
 from backrow.privacy.ledger.tree import leaf_hash
 from backrow.privacy.signing import PUBLIC_KEY_BYTES
 
-PUBLIC_KEY, POLICY, BUNDLE = "coordinator.pub", "policy.toml", "bundle"
+PUBLIC_KEY, POLICY, BUNDLE, LISTS = "coordinator.pub", "policy.toml", "bundle", "auditor/lists.json"
 LISTS_FORMAT = "backrow-lists/1"
 _HEX_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 

@@ -98,6 +98,11 @@ class Finding:
         return f"{self.fault}: {self.sentence}"
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
 MOST_ALIKE = 20
 """Findings of one fault that are kept; the others are counted."""
 

@@ -46,7 +46,9 @@ def print_report(report: Report, out: Console) -> None:
     if report.passed:
         out.print("[green]No fault was found in what was checked.[/]")
     else:
-        out.print(f"[red]The ledger does not verify: {len(report.findings)} findings.[/]")
+        out.print(
+            f"[red]The ledger does not verify: {len(report.findings)} finding{'s' * (len(report.findings) > 1)}.[/]"
+        )
 
 
 def _print_accounts(report: Report, out: Console) -> None:
@@ -68,19 +70,7 @@ def _print_accounts(report: Report, out: Console) -> None:
 def print_rounds(report: Report, out: Console) -> None:
     """Every reserved round; of many, the first and the last."""
     delta = f"{report.policy.delta:g}" if report.policy is not None else "-"
-    head = (
-        "entry",
-        "time",
-        "run",
-        "round",
-        "purpose",
-        "query",
-        "ended",
-        "people",
-        "noise",
-        "epsilon so far",
-        "claimed",
-    )
+    head = ("entry", "time", "round", "purpose", "query", "ended", "people", "noise", "epsilon", "claimed")
     table = Table(*head, title=f"rounds reserved; epsilon so far, at delta {delta}")
     rows: list[RoundRow | None] = list(report.rounds)
     if len(rows) > 2 * _MOST:

@@ -6,7 +6,7 @@
 from array import array
 from itertools import pairwise
 
-from backrow.privacy.audit.findings import MOST_ALIKE, Fault, Findings
+from backrow.privacy.audit.findings import MOST_ALIKE, Fault, Findings, counted
 from backrow.privacy.errors import BackrowError, NoteError, SignatureError, UnknownEntryError
 from backrow.privacy.ledger.checkpoint import SignedCheckpoint, open_checkpoint
 from backrow.privacy.ledger.signed_entry import SignedEntry, decode_entry
@@ -156,7 +156,7 @@ class Structure:
             count = sum(end - start for start, end in gaps)
             self._found.add(
                 Fault.REMOVED,
-                f"{count} entries are missing, the first of them entry {missing[0]}: they were signed and then taken "
+                f"{counted(count, 'entry is', 'entries are')} missing, from entry {missing[0]} on: signed, and then taken "
                 "out.",
                 *missing[:MOST_ALIKE],
             )
@@ -176,8 +176,8 @@ class Structure:
             if size:
                 self._found.add(
                     Fault.CUT_OFF,
-                    f"The ledger ends after {size} entries; the coordinator has signed {covered}: the last "
-                    f"{covered - size} were taken away.",
+                    f"The ledger ends after {size} entries; the coordinator has signed {covered}: "
+                    f"{counted(covered - size, 'entry was', 'entries were')} taken away from the end.",
                     size - 1,
                 )
             return
@@ -190,8 +190,9 @@ class Structure:
         elif size > covered:
             self._found.add(
                 Fault.UNCOVERED,
-                f"{size - covered} entries, from entry {covered} on, follow the checkpoint: the coordinator stopped "
-                "before it signed them, or somebody else added them. It must open its ledger, which settles this.",
+                f"{counted(size - covered, 'entry', 'entries')} from entry {covered} on are under no checkpoint: the "
+                "coordinator stopped before it signed them, or somebody else added them. It must open its ledger, which "
+                "settles this.",
                 covered,
             )
 
