@@ -154,6 +154,9 @@ class Ledger:
     def append_all(self, bodies: Sequence[Body], time: int) -> tuple[Receipt, ...]:
         """Add entries together, with one checkpoint.
 
+        If the process dies meanwhile, the first of them may be found when the ledger is opened again, and not
+        the others: whoever needs all must look, after a repair.
+
         Raises:
             ClockError: `time` is before the last entry's; nothing was written.
             ValueError: an entry cannot be written; nothing was.

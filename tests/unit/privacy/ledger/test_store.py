@@ -40,6 +40,7 @@ def test_an_entry_is_on_disk_under_a_signed_checkpoint_when_append_returns(tmp_p
         assert (receipt.index, receipt.entry.body) == (3, BODIES[3])
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/fd")
 def test_every_append_is_synced_before_its_checkpoint_replaces_the_old_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
