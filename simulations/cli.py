@@ -34,7 +34,7 @@ def demo(
     """Train on real viewing data and show what privacy costs and gives, in about three minutes.
 
     A run on Flower and Ray with four nodes that host all devices, then the same devices at epsilon 1, 3, 8 and without
-    privacy: one table, one viewer's top ten, one report.
+    privacy: one table, one viewer's top ten, one report; then an audit of a run, and two dozen ways to tamper with it.
     """
     from backrow.simulations.demo import run_demo
 
@@ -98,6 +98,31 @@ app.command(name="recommend", epilog="Example: backrow recommend --run runs/ml-1
 app.add_typer(cli_data.app, name="data")
 
 
+def mount(words: list[str]) -> None:
+    """Add the auditor's commands. Their modules load numpy, so only where one of them is asked for."""
+    asked = words[:1]
+    if asked == ["audit"]:
+        from backrow.privacy.audit.cli import app as audit
+        from backrow.simulations.cli_attack import attack
+
+        audit.command(name="attack")(attack)
+        app.add_typer(audit, name="audit")
+    else:
+        app.add_typer(
+            typer.Typer(help="Check what a coordinator claims, offline: verify, report, tamper-demo ..."), name="audit"
+        )
+    if asked == ["witness"]:
+        from backrow.privacy.audit.witness import witness
+
+        app.command(name="witness", epilog="Example: backrow witness runs/first --key coordinator.pub")(witness)
+    else:
+        app.command(name="witness", help="Watch a ledger grow, and cosign its checkpoint.")(_nothing)
+
+
+def _nothing() -> None:
+    """Stands in the list of commands; never runs."""
+
+
 def unused_folder(name: str) -> Path:
     """runs/NAME-1, or the first such folder that is not there."""
     number = 1
@@ -109,6 +134,7 @@ def unused_folder(name: str) -> Path:
 def main() -> None:
     """Console script `backrow`: exit code 0, 1 (a sentence on standard error) or 2 (usage)."""
     telemetry.switch_off()
+    mount(sys.argv[1:])
     try:
         app()
     except KeyboardInterrupt:

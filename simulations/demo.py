@@ -1,15 +1,22 @@
 """What `make demo` runs: real data, a run on Flower and Ray, the privacy-utility frontier, one viewer's shelf."""
 
+import os
+import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from backrow.privacy.audit.demo import tamper_demo
+from backrow.privacy.audit.model import State
+from backrow.privacy.audit.verify import verify
 from backrow.privacy.errors import DataError
+from backrow.privacy.signing import SigningKey
 from backrow.simulations import console
 from backrow.simulations.cli_recommend import print_shelf
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.datasets.registry import load
+from backrow.simulations.pipeline import prepare
 from backrow.simulations.report.run_report import REPORT, frontier_rows, write_frontier
 from backrow.simulations.results import Results
 from backrow.simulations.runner import refuse_existing, run
@@ -67,15 +74,18 @@ def run_demo(folder: Path, data: str | None) -> None:
     )
     console.print_warnings(dataset.warnings)
     runs: list[tuple[str, Results]] = []
+    prepared = prepare(_scenario(parts()[0], dataset.name), now=int(time.time()))
     for part in parts():
         scenario = _scenario(part, dataset.name)
         where = f"on Flower and Ray, {NODES} nodes" if part.engine == "flower" else "in this process"
         console.say(f"\n{part.name}: trainer {part.trainer}, {where}", "bold")
         console.say(console.budget_words(scenario.privacy), "dim")
         with console.progress() as observe:
-            runs.append((part.name, run(scenario, folder / part.name, observe=observe, baselines=part.baselines)))
+            results = run(scenario, folder / part.name, observe=observe, baselines=part.baselines, prepared=prepared)
+        runs.append((part.name, results))
     write_frontier(folder, runs)
     _print_findings(folder, runs, dataset)
+    _audit(folder / SHOWN)
     console.say(f"\nreport: {folder / REPORT} ({duration(time.monotonic() - started)} in all)")
 
 
@@ -93,6 +103,26 @@ def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Data
     )
     viewer = dataset.viewers[0]
     print_shelf(picks_for(folder / SHOWN, viewer, 10), f"viewer {viewer}")
+
+
+def _audit(run: Path) -> None:
+    """Check the run as a stranger would, then tamper with copies of its ledger."""
+    report = verify(run, bytes.fromhex((run / "coordinator.pub").read_text()))
+    passed = [check.topic.value for check in report.checks if check.state is State.PASSED]
+    console.out.print(
+        f"\n[bold]audit[/] of {run.name}, offline, with its public key: {report.entries} entries, "
+        f"{len(report.findings)} findings; passed: {', '.join(passed)}",
+        soft_wrap=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="backrow-tamper-") as scratch:
+        attempts = tamper_demo(run, Path(scratch), SigningKey(os.urandom(32)), SigningKey(os.urandom(32)))
+    tried = [attempt for attempt in attempts if attempt.possible]
+    caught = sorted({str(attempt.tampering.fault.label) for attempt in tried if attempt.caught})
+    console.out.print(
+        f"tampered with copies in {len(tried)} ways, {sum(attempt.caught for attempt in tried)} caught and named: "
+        f"{', '.join(caught)}. See backrow audit tamper-demo {run}",
+        soft_wrap=True,
+    )
 
 
 def _scenario(part: Part, data: str) -> Scenario:

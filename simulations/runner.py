@@ -41,20 +41,30 @@ class FinishedModel:
     committed: Committed
 
 
-def run(scenario: Scenario, folder: Path, *, observe: Observer = ignore, baselines: bool = True) -> Results:
+def run(
+    scenario: Scenario,
+    folder: Path,
+    *,
+    observe: Observer = ignore,
+    baselines: bool = True,
+    prepared: Prepared | None = None,
+) -> Results:
     """Run a scenario and write its run folder.
 
     Args:
         folder: must not exist.
         observe: told of stages and rounds.
         baselines: also fit and evaluate the non-private baselines, and ours without privacy.
+        prepared: data and people that several scenarios share, which then differ in privacy and model only.
 
     Raises:
         ScenarioError: the folder exists, or the scenario asks for what cannot be.
         DataError: the data cannot be found or read.
     """
     refuse_existing(folder)
-    prepared, committed = _prepared(scenario, observe)
+    if prepared is None:
+        prepared = prepare_loudly(scenario, observe)
+    committed = commit(scenario, prepared)
     with unfinished(folder) as draft:
         (draft / "run.toml").write_text(scenario.to_toml(), encoding="utf-8")
         key = coordinator_key(scenario.seed).public.hex()
@@ -78,7 +88,8 @@ def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, base
         shutil.rmtree(draft)  # killed before its first reservation: nothing was asked
         return run(scenario, folder, observe=observe, baselines=baselines)
     refuse_existing(folder)
-    prepared, committed = _prepared(scenario, observe)
+    prepared = prepare_loudly(scenario, observe)
+    committed = commit(scenario, prepared)
     for name in ("bundle", "results.json", "metrics.parquet", "report.html"):
         shutil.rmtree(draft / name) if (draft / name).is_dir() else (draft / name).unlink(missing_ok=True)
     results = _run_into(draft, scenario, prepared, committed, observe, baselines, resumed=True)
@@ -86,10 +97,10 @@ def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, base
     return results
 
 
-def _prepared(scenario: Scenario, observe: Observer) -> tuple[Prepared, Committed]:
+def prepare_loudly(scenario: Scenario, observe: Observer) -> Prepared:
+    """`prepare` as of now, and say so."""
     observe(Progress("stage", f"loading {scenario.data.name or scenario.data.path}"))
-    prepared = prepare(scenario, now=int(time.time()))
-    return prepared, commit(scenario, prepared)
+    return prepare(scenario, now=int(time.time()))
 
 
 def _run_into(
