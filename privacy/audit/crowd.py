@@ -32,9 +32,10 @@ def _check_release(entry: ReleaseEntry, index: int, story: Story, found: Finding
         _lowered(index, crowd.minimum, entry.plan.minimum, found)
     needed = max(crowd.minimum, entry.plan.minimum)
     if crowd.survived < needed:
+        people = counted(crowd.survived, "person", "people")
         found.add(
             Fault.SURVIVORS,
-            f"Entry {index} releases a sum of {counted(crowd.survived, 'person', 'people')}; at least {needed} were promised.",
+            f"Entry {index} releases a sum of {people}; at least {needed} were promised.",
             index,
         )
     if crowd.participation_bound != 1:
@@ -126,9 +127,10 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
             continue
         compared += 1
         if both := set(people) & set(opted_out):
+            who = counted(len(both), "person", "people")
             found.add(
                 Fault.OPTED_OUT,
-                f"The round that entry {index} releases invited {counted(len(both), 'person', 'people')} who had opted out.",
+                f"The round that entry {index} releases invited {who} who had opted out.",
                 index,
             )
     return compared, len(story.releases)

@@ -45,9 +45,8 @@ class Structure:
         if self._key is None:
             return
         try:
-            log = log_key(note, self._key)
-            self.origin = log.name
-            self.signed = open_checkpoint(note, log)
+            self.signed = open_checkpoint(note, log_key(note, self._key))
+            self.origin = self.signed.checkpoint.origin
         except SignatureError:
             self._found.add(
                 Fault.CHECKPOINT_SIGNATURE,
@@ -153,11 +152,10 @@ class Structure:
             self._found.add(Fault.REPEATED, f"{_entries(twice)} in the ledger more than once.", *twice[:MOST_ALIKE])
         if gaps:
             missing = [start for start, _ in gaps]
-            count = sum(end - start for start, end in gaps)
+            gone = counted(sum(end - start for start, end in gaps), "entry is", "entries are")
             self._found.add(
                 Fault.REMOVED,
-                f"{counted(count, 'entry is', 'entries are')} missing, from entry {missing[0]} on: signed, and then taken "
-                "out.",
+                f"{gone} missing, from entry {missing[0]} on: signed, then taken out.",
                 *missing[:MOST_ALIKE],
             )
         if moved:
@@ -191,7 +189,7 @@ class Structure:
             self._found.add(
                 Fault.UNCOVERED,
                 f"{counted(size - covered, 'entry', 'entries')} from entry {covered} on are under no checkpoint: the "
-                "coordinator stopped before it signed them, or somebody else added them. It must open its ledger, which "
+                "coordinator stopped before it signed them, or somebody else added them. Opening its ledger "
                 "settles this.",
                 covered,
             )
