@@ -19,7 +19,7 @@ from backrow.privacy.audit.report_parts import (
     figure,
     when,
 )
-from backrow.privacy.audit.report_plots import epsilon_plot, purpose_plot
+from backrow.privacy.audit.report_plots import Bar, epsilon_plot, purpose_plot
 from backrow.privacy.ledger.entries import EnrolmentEntry, PublicationEntry
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.units import Adjacency, PrivacyUnit
@@ -197,13 +197,21 @@ def _plots(material: Material, terms: Terms) -> list[Block]:
         wide, narrow = (epsilon_plot(rounds, budget, beside, *size) for size in (_WIDE, _NARROW))
         caption = f"ε of everything reserved so far; {beside} in the end. Filled: released. Hollow: reserved, nothing "
         plots.append(Plot(wide, narrow, (f"{caption}released, and spent all the same.",)))
-    accounts = [account for account in report.accounts if account.rounds or account.budget is not None]
-    if accounts and all(math.isfinite(account.closed_form) for account in accounts):
-        beside = terms.beside(accounts[0].rounds)
-        wide, narrow = (purpose_plot(accounts, beside, size[0]) for size in (_WIDE, _NARROW))
+    bars = _bars(report)
+    if bars and all(math.isfinite(bar.spent) for bar in bars):
+        beside = terms.beside(len(rounds))
+        wide, narrow = (purpose_plot(bars, beside, size[0]) for size in (_WIDE, _NARROW))
         caption = f"Budget by purpose: ε, {beside} together. Epsilons of purposes do not add up: together they cost "
         plots.append(Plot(wide, narrow, (f"{caption}less than their sum.",)))
     return plots
+
+
+def _bars(report: Report) -> list[Bar]:
+    """Every purpose that has rounds, or a budget only."""
+    bars = [Bar(account.purpose, account.closed_form, account.budget) for account in report.accounts]
+    counted_ones = {bar.purpose for bar in bars}
+    budgets = report.policy.purposes if report.policy is not None and bars else ()
+    return bars + [Bar(each.purpose, 0.0, each.epsilon) for each in budgets if each.purpose not in counted_ones]
 
 
 def _uncovered(material: Material) -> tuple[Words, ...]:

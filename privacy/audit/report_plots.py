@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from html import escape
 
-from backrow.privacy.audit.model import Account, Closing, RoundRow
+from backrow.privacy.audit.model import Closing, RoundRow
 from backrow.privacy.audit.report_parts import figure, when
+from backrow.privacy.ledger.parts import Purpose
 
 _MOST_MARKERS, _MOST_STEPS = 60, 1000
 _NARROW = 500
@@ -74,41 +76,51 @@ def epsilon_plot(rounds: Sequence[RoundRow], budget: float | None, terms: str, w
     return _svg(parts, width, height, f"{label}; {terms}.")
 
 
-def purpose_plot(accounts: Sequence[Account], terms: str, width: int) -> str:
-    """One bar for everything and one for each purpose, against its budget.
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One row of `purpose_plot`.
+
+    Attributes:
+        purpose: None for everything together.
+        budget: None if there is none.
+    """
+
+    purpose: Purpose | None
+    spent: float
+    budget: float | None
+
+    @property
+    def name(self) -> str:
+        """In words."""
+        return "everything" if self.purpose is None else self.purpose.value
+
+
+def purpose_plot(bars: Sequence[Bar], terms: str, width: int) -> str:
+    """Epsilon of everything and of each purpose, against its budget.
 
     Args:
-        accounts: with finite epsilons, everything first.
+        bars: finite and not empty, with a positive epsilon or budget among them.
+        terms: what stands beside the epsilons, for those who listen.
+        width: in CSS pixels.
     """
-    left, right, bar, gap = (120 if width > _NARROW else 92), (150 if width > _NARROW else 96), 16, 20
-    across = width - left - right
-    top = max(max(account.closed_form, account.budget or 0.0) for account in accounts)
-    parts = []
-    for place, account in enumerate(accounts):
-        y = 8 + place * (bar + gap)
-        name = "everything" if account.purpose is None else account.purpose.value
-        spent = across * account.closed_form / top
-        said = figure(account.closed_form)
-        if account.budget is not None:
-            limit = across * account.budget / top
-            parts.append(f'<rect class="track" x="{left}" y="{y}" width="{limit:.1f}" height="{bar}"/>')
-            said += f" of {account.budget:g}"
-        series = "bar" if account.purpose is None else "bar part"
+    left, right, thick, gap = (120 if width > _NARROW else 92), (150 if width > _NARROW else 96), 16, 20
+    across, height = width - left - right, len(bars) * (thick + gap)
+    top = max(max(bar.spent, bar.budget or 0.0) for bar in bars)
+    parts, heard = [], []
+    for place, bar in enumerate(bars):
+        y, middle = 8 + place * (thick + gap), 8 + place * (thick + gap) + thick - 3
+        spent, limit = across * bar.spent / top, across * (bar.budget or 0.0) / top
+        budget = "" if bar.budget is None else f" of {bar.budget:g}"
+        parts.append(f'<rect class="track" x="{left}" y="{y}" width="{limit:.1f}" height="{thick}"/>' if budget else "")
         parts.append(
-            f'<rect class="{series}" x="{left}" y="{y}" width="{spent:.1f}" height="{bar}"/>'
-            f'<text class="name end" x="{left - 10}" y="{y + bar - 3}">{escape(name)}</text>'
-            f'<text class="tick" x="{left + across + 10}" y="{y + bar - 3}">ε {said}</text>'
+            f'<rect class="{"bar" if bar.purpose is None else "bar part"}" x="{left}" y="{y}" width="{spent:.1f}" '
+            f'height="{thick}"/><text class="name end" x="{left - 10}" y="{middle}">{escape(bar.name)}</text>'
+            f'<text class="tick" x="{left + across + 10}" y="{middle}">ε {figure(bar.spent)}{budget}</text>'
         )
-        if account.budget is not None:
-            parts.append(f'<line class="limit" x1="{left + limit:.1f}" x2="{left + limit:.1f}" y1="{y - 4}" '
-                         f'y2="{y + bar + 4}"/>')  # fmt: skip
-    height = len(accounts) * (bar + gap)
-    label = "; ".join(
-        f"{'everything' if account.purpose is None else account.purpose.value}: epsilon {figure(account.closed_form)}"
-        + (f" of {account.budget:g}" if account.budget is not None else ", no budget of its own")
-        for account in accounts
-    )
-    return _svg(parts, width, height, f"Budget by purpose: {label}; {terms}.")
+        x, ends = f"{left + limit:.1f}", f'y1="{y - 4}" y2="{y + thick + 4}"'
+        parts.append(f'<line class="limit" x1="{x}" x2="{x}" {ends}/>' if budget else "")
+        heard.append(f"{bar.name}: epsilon {figure(bar.spent)}{budget or ', no budget of its own'}")
+    return _svg(parts, width, height, f"Budget by purpose: {'; '.join(heard)}; {terms}.")
 
 
 def ticks(top: float) -> list[float]:
@@ -120,7 +132,7 @@ def ticks(top: float) -> list[float]:
 
 
 def _svg(parts: Sequence[str], width: int, height: int, label: str) -> str:
-    body = "\n".join(parts)
+    body = "\n".join(part for part in parts if part)
     return (
         f'<svg viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'aria-label="{escape(label)}">\n{body}\n</svg>'
