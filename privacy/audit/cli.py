@@ -8,29 +8,15 @@ from typing import Annotated
 
 import typer
 
-from backrow.privacy.audit.evidence import LISTS, Lists, ledger_path, open_lines, read_evidence, read_key, read_seen
+from backrow.privacy.audit import cli_report
+from backrow.privacy.audit.evidence import ledger_path, open_lines, read_evidence
 from backrow.privacy.audit.findings import Fault
-from backrow.privacy.audit.model import Report
+from backrow.privacy.audit.inputs import Key, Pseudonyms, Run, audited, bytes_of, key_of, lists_of
 from backrow.privacy.errors import BackrowError, LedgerError
 
 CODES = "Exit codes: 0 no fault found; 1 a file or option is not understood; 2 usage; and one for each fault:\n\n" + (
     ", ".join(f"{fault.exit_code} {fault.label}" for fault in Fault)
 )
-
-Run = Annotated[Path, typer.Argument(metavar="RUN_OR_LEDGER", help="A run folder, or a ledger.jsonl.")]
-Key = Annotated[
-    str | None,
-    typer.Option(
-        metavar="KEY", help="The coordinator's public key, from somewhere else than the run: hex, a vkey, or a file."
-    ),
-]
-Pseudonyms = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="FILE",
-        help="Keys and pseudonym lists that the coordinator handed over. [default: RUN/auditor/lists.json]",
-    ),
-]
 
 app = typer.Typer(
     name="audit",
@@ -66,7 +52,7 @@ def verify(
     from backrow.privacy.audit.machine import to_json
     from backrow.privacy.audit.screen import console, print_report
 
-    report = _audit(run, key, production, lists, seen, bundle)
+    report = audited(run, key, production, lists, seen, bundle)
     if json:
         sys.stdout.write(to_json(report))
     else:
@@ -89,7 +75,7 @@ def show(
             raise LedgerError(f"there is no entry {entry}: the ledger has {len(lines)}")
         print_entry(decode_entry(lines[entry].removesuffix(b"\n")), console())
         return
-    report = _audit(run, None)
+    report = audited(run, None)
     if report.passed:
         print_rounds(report, console())
     else:
@@ -123,7 +109,7 @@ def prove(
         raise LedgerError(f"there is no entry {entry}: the ledger has {len(lines)}")
     if absent is None:
         data = prove_entry(lines, note, entry).encode()
-    elif (held := _lists(run, lists)) is None:
+    elif (held := lists_of(run, lists)) is None:
         raise LedgerError("a proof of absence is made from the list: name it with --lists")
     else:
         data = prove_absence(lines, note, entry, held, absent)
@@ -141,7 +127,7 @@ def check(
     from backrow.privacy.audit.proofs import check_proof
     from backrow.privacy.audit.screen import console, print_entry
 
-    proved, out = check_proof(_bytes(proof), _key(key)), console()
+    proved, out = check_proof(bytes_of(proof), key_of(key)), console()
     print_entry(proved.entry, out)
     size, origin = proved.checkpoint.checkpoint.size, proved.checkpoint.checkpoint.origin
     out.print(f"Entry {proved.entry.index} is in the ledger {origin} of {size} entries.", markup=False)
@@ -162,7 +148,7 @@ def export(
 
     if not registry:
         raise LedgerError("say what to export: --registry")
-    report = _audit(run, key)
+    report = audited(run, key)
     entry = registry_entry(report)
     out.mkdir(parents=True, exist_ok=True)
     (out / "deployment.json").write_text(to_json(entry), encoding="utf-8")
@@ -194,6 +180,9 @@ def tamper_demo(run: Run) -> None:
     out.print(f"[green]{tried} of {tried} caught, each under its name.[/]")
 
 
+app.command(epilog=cli_report.EPILOG)(cli_report.report)
+
+
 def main() -> None:
     """`python -m backrow.privacy.audit`: exit code 0, that of a fault, 1 (a sentence on standard error) or 2."""
     try:
@@ -205,52 +194,9 @@ def main() -> None:
     sys.exit(1)
 
 
-def _audit(
-    run: Path,
-    key: str | None,
-    production: bool = False,
-    lists: Path | None = None,
-    seen: list[Path] | None = None,
-    bundle: Path | None = None,
-) -> Report:
-    from backrow.privacy.audit.verify import verify as audit
-
-    return audit(
-        run,
-        None if key is None else _key(key),
-        production,
-        _lists(run, lists),
-        [read_seen(path) for path in seen or ()],
-        bundle,
-    )
-
-
-def _lists(run: Path, named: Path | None) -> Lists | None:
-    """The lists that were named, or those of a simulation, which lie in its run folder."""
-    path = named or run / LISTS
-    return Lists.parse(_bytes(path)) if named or path.is_file() else None
-
-
-def _key(word: str) -> bytes:
-    """A key on the command line: a word, or the name of a file that holds one."""
-    path = Path(word)
-    try:
-        held = path.is_file()
-    except (OSError, ValueError):
-        held = False
-    return read_key(_bytes(path) if held else word.encode())
-
-
 def _lines(run: Path) -> list[bytes]:
     try:
         with open_lines(run) as lines:
             return list(lines)
     except OSError as problem:
         raise LedgerError(f"{ledger_path(run)} cannot be read ({problem.strerror}): check the path") from None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as problem:
-        raise LedgerError(f"{path} cannot be read ({problem.strerror}): check the path") from None

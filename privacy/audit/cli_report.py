@@ -5,18 +5,17 @@ from typing import Annotated
 
 import typer
 
+from backrow.privacy.audit.inputs import Key, Pseudonyms, Run, audited, bytes_of
+
 EPILOG = "Example: backrow audit report runs/first --key coordinator.pub --out report.html"
 
 
 def report(
-    run: Annotated[Path, typer.Argument(metavar="RUN_OR_LEDGER", help="A run folder, or a ledger.jsonl.")],
+    run: Run,
     out: Annotated[Path, typer.Option(metavar="FILE", help="File to write; an earlier report is replaced.")] = Path(
         "audit-report.html"
     ),
-    key: Annotated[
-        str | None,
-        typer.Option(metavar="KEY", help="The coordinator's public key, from somewhere else: hex, a vkey, or a file."),
-    ] = None,
+    key: Key = None,
     production: Annotated[bool, typer.Option("--production", help="Refuse simulations: they protect nobody.")] = False,
     attacks: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What `backrow audit attack --json` printed.")
@@ -24,9 +23,7 @@ def report(
     operator: Annotated[
         Path | None, typer.Option(metavar="FILE.toml", help="What no ledger can know, in the operator's own words.")
     ] = None,
-    lists: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Keys and pseudonym lists that the coordinator handed over.")
-    ] = None,
+    lists: Pseudonyms = None,
     seen: Annotated[
         list[Path] | None,
         typer.Option(metavar="PATH", help="A checkpoint (or folder) that somebody else has kept; may be repeated."),
@@ -38,20 +35,18 @@ def report(
     The page holds everything it shows and needs no network. It is written for a ledger that does not verify, too,
     and says so first; the exit code is then that of `backrow audit verify`.
     """
-    from rich.console import Console
-
-    from backrow.privacy.audit.inputs import audited, bytes_of
     from backrow.privacy.audit.report import write
     from backrow.privacy.audit.report_attacks import parse_attacks
     from backrow.privacy.audit.report_material import parse_statements
+    from backrow.privacy.audit.screen import console
 
     measured = None if attacks is None else parse_attacks(bytes_of(attacks))
     statements = None if operator is None else parse_statements(bytes_of(operator))
-    audit = audited(run, key, production, lists, seen or (), bundle)
+    audit = audited(run, key, production, lists, seen, bundle)
     write(out, run, audit, attacks=measured, statements=statements)
-    console = Console()
-    console.print(f"written: {out}", markup=False, highlight=False)
+    terminal = console()
+    terminal.print(f"written: {out}", markup=False)
     if audit.findings:
         found = ", ".join(dict.fromkeys(finding.fault.label for finding in audit.findings))
-        console.print(f"the ledger does not verify: {found}", markup=False, highlight=False)
+        terminal.print(f"the ledger does not verify: {found}", markup=False)
     raise typer.Exit(audit.exit_code)

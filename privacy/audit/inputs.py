@@ -1,11 +1,29 @@
-"""What an auditor names on a command line, read: keys, files, and the audit that they make."""
+"""What an auditor names on a command line: options that commands share, and the files behind them, read."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
-from backrow.privacy.audit.evidence import Lists, read_key, read_seen
+import typer
+
+from backrow.privacy.audit.evidence import LISTS, Lists, read_key, read_seen
 from backrow.privacy.audit.model import Report
 from backrow.privacy.errors import LedgerError
+
+Run = Annotated[Path, typer.Argument(metavar="RUN_OR_LEDGER", help="A run folder, or a ledger.jsonl.")]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        metavar="KEY", help="The coordinator's public key, from somewhere else than the run: hex, a vkey, or a file."
+    ),
+]
+Pseudonyms = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Keys and pseudonym lists that the coordinator handed over. [default: RUN/auditor/lists.json]",
+    ),
+]
 
 
 def audited(
@@ -13,7 +31,7 @@ def audited(
     key: str | None = None,
     production: bool = False,
     lists: Path | None = None,
-    seen: Sequence[Path] = (),
+    seen: Sequence[Path] | None = None,
     bundle: Path | None = None,
 ) -> Report:
     """`verify`, with files still to be read.
@@ -27,10 +45,20 @@ def audited(
         run,
         None if key is None else key_of(key),
         production,
-        None if lists is None else Lists.parse(bytes_of(lists)),
-        [read_seen(path) for path in seen],
+        lists_of(run, lists),
+        [read_seen(path) for path in seen or ()],
         bundle,
     )
+
+
+def lists_of(run: Path, named: Path | None) -> Lists | None:
+    """The lists that were named, or those of a simulation, which lie in its run folder; None if there are none.
+
+    Raises:
+        LedgerError: they cannot be read.
+    """
+    path = named or run / LISTS
+    return Lists.parse(bytes_of(path)) if named or path.is_file() else None
 
 
 def key_of(word: str) -> bytes:
