@@ -182,7 +182,7 @@ class Book:
         self._check_budget(plan, purpose, basis)
         plans = [*(entry.plan for entry in self._reserves), plan]
         entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule))
-        receipt = self._ledger.append(entry, self._clock())
+        receipt = self._ledger.append(entry, self._now())
         self._reserves.append(entry)
         self._lines[receipt.index] = receipt.entry.encode()
         self._open = Reservation(plan.round, receipt.index)
@@ -215,7 +215,7 @@ class Book:
             ACCOUNTANT,
             sentinels,
         )
-        written = self._ledger.append(entry, self._clock())
+        written = self._ledger.append(entry, self._now())
         self.participants[written.index] = tuple(cohort.devices())
         receipt = Receipt(reservation.round, digest, written.index)
         self.closed.append(Closed(reserve.plan, receipt, participants))
@@ -224,7 +224,7 @@ class Book:
     def void(self, reservation: Reservation, reason: str) -> None:
         """Record that a reserved round released nothing. Its budget stays spent."""
         self._close_open(reservation)
-        self._ledger.append(VoidEntry(reservation.index, reason), self._clock())
+        self._ledger.append(VoidEntry(reservation.index, reason), self._now())
         self.closed.append(Closed(self._reserves[-1].plan, None, 0))
 
     def publish(self, receipts: list[Receipt], manifest: bytes, model: bytes) -> None:
@@ -234,11 +234,15 @@ class Book:
         self._published.add((manifest, model))
         claim = spent_of([entry.plan for entry in self._reserves], self._schedule)
         indices = tuple(receipt.index for receipt in receipts)
-        self._ledger.append(PublicationEntry(self._schedule.run_id, indices, manifest, model, claim), self._clock())
+        self._ledger.append(PublicationEntry(self._schedule.run_id, indices, manifest, model, claim), self._now())
 
     def close(self) -> None:
         """Let go of the files."""
         self._ledger.close()
+
+    def _now(self) -> int:
+        """The clock, never before the last entry: a corrected clock must not keep a round from being closed."""
+        return max(self._clock(), self._ledger.time)
 
     @property
     def _delta(self) -> float:
@@ -276,12 +280,14 @@ class Book:
         self._open = None
 
     def _replay(self) -> None:
+        begun = False
         for signed in self._ledger.entries():
             match signed.body:
                 case ScheduleEntry(schedule=schedule) if schedule != self._schedule:
                     raise BookError("this is the ledger of another schedule: resume with the run's own settings")
                 case OptOutEntry(size=size, root=root):
                     self._opt_outs = (type(EMPTY)(size, root), signed.time)
+                    begun = True  # the last of the four entries that a ledger begins with
                 case ReserveEntry() as entry:
                     self._reserves.append(entry)
                     self._open = Reservation(entry.plan.round, signed.index)
@@ -296,5 +302,7 @@ class Book:
                     self._published.add((manifest, model))
                 case _:
                     pass
+        if not begun:
+            raise BookError("the ledger was cut off before its schedule and nothing was asked: begin in a new folder")
         if self._open is not None:
             self.void(self._open, "the coordinator stopped while this round was open")

@@ -73,14 +73,13 @@ def simulate(
         raise typer.BadParameter("give a scenario file, or --resume with the folder of a run that was killed")
     if resume is not None and (out or data or settings or engine or trainer):
         raise typer.BadParameter("a resumed run keeps its own settings: give --resume DIR alone")
-    run = runner.run
     if resume is not None:
         folder, scenario = runner.unfinished_run(resume)
-        run = runner.resume
-    assert scenario is not None
-    loaded = load_scenario(scenario, settings or (), data=data, engine=engine, trainer=trainer)
-    if resume is None:
+    else:
+        assert scenario is not None
         folder = out or unused_folder(scenario.stem)
+    run = runner.run if resume is None else runner.resume
+    loaded = load_scenario(scenario, settings or (), data=data, engine=engine, trainer=trainer)
     console.say(console.budget_words(loaded.privacy), "dim", console.err)
     with console.progress() as observe:
         results = run(loaded, folder, observe=observe, baselines=not no_baselines)

@@ -19,7 +19,6 @@ from backrow.privacy.errors import ScenarioError
 from backrow.privacy.ledger.files import LEDGER
 from backrow.privacy.plan import Noise
 from backrow.privacy.units import PrivacyClaim
-from backrow.server.book import BEGINNING
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import Outcome, RoundReport
 from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer
@@ -191,7 +190,7 @@ def unfinished(folder: Path) -> Iterator[Path]:
 def _has_spent(draft: Path) -> bool:
     """Whether a round was reserved there."""
     ledger = draft / LEDGER
-    return ledger.exists() and ledger.read_bytes().count(b"\n") > BEGINNING
+    return ledger.exists() and b'"kind":"reserve"' in ledger.read_bytes()
 
 
 def finish_model(

@@ -23,6 +23,9 @@ ONLY = {
 }
 """These packages are imported by modules with such names and by nobody else."""
 
+AUDIT = {"typer", "rich", "pydantic"}
+"""What `backrow.privacy.audit` may import besides the rest of its wing: an auditor has a command line."""
+
 SDK_APART = ["backrow.client.app", *OPACUS]
 """Modules of the client wing that the base install does not carry."""
 
@@ -59,7 +62,8 @@ def breaches(module: str, source: str) -> list[str]:
         top = name.split(".")[0]
         if top in ONLY and not named(module, ONLY[top]):
             found.append(f"{module} imports {name}: only {', '.join(ONLY[top])} may")
-        if wing in ALLOWED and not named(module, SDK_APART) and top not in ALLOWED[wing] | sys.stdlib_module_names:
+        allowed = ALLOWED.get(wing, set()) | (AUDIT if module.startswith("backrow.privacy.audit.") else set())
+        if wing in ALLOWED and not named(module, SDK_APART) and top not in allowed | sys.stdlib_module_names:
             found.append(f"{module} imports {name}: the {wing} wing imports {', '.join(sorted(ALLOWED[wing]))} only")
         if named(name, LEGACY) or any(name.startswith(f"{old}.") for old in LEGACY):
             found.append(f"{module} imports {name}: that is Flower's legacy interface")

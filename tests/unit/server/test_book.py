@@ -7,11 +7,12 @@ import pytest
 from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.accounting.rdp import rdp_epsilon
 from backrow.privacy.accounting.zcdp import zcdp_epsilon
-from backrow.privacy.errors import BudgetExhaustedError, BookError, LedgerError
+from backrow.privacy.errors import BookError, BudgetExhaustedError, LedgerError
 from backrow.privacy.ledger.entries import PublicationEntry, ReleaseEntry, ReserveEntry, VoidEntry
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.parts import Additions, Basis, Provenance, Purpose, PurposeBudget, Stamp
 from backrow.privacy.ledger.signed_entry import SignedEntry
+from backrow.privacy.ledger.store import Ledger
 from backrow.privacy.ledger.verification import verify_files
 from backrow.privacy.plan import Schedule
 from backrow.privacy.signing import SigningKey
@@ -184,6 +185,24 @@ def test_a_ledger_of_another_schedule_is_not_resumed(tmp_path: Path) -> None:
     begin(tmp_path).close()
     with pytest.raises(BookError, match="another schedule"):
         resume(tmp_path, schedule(rounds=2))
+
+
+@pytest.mark.parametrize("kept", [0, 1, 2, 3])
+def test_a_ledger_cut_off_before_it_had_begun_is_not_gone_on_with(tmp_path: Path, kept: int) -> None:
+    (tmp_path / "begun").mkdir()
+    begin(tmp_path / "begun").close()
+    Ledger.create(tmp_path, "backrow/run", KEY).close()
+    lines = (tmp_path / "begun" / "ledger.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "ledger.jsonl").write_bytes(b"".join(lines[:kept]))
+    with pytest.raises(BookError, match="begin in a new folder"):
+        resume(tmp_path)
+
+
+def test_a_clock_that_was_set_back_does_not_keep_a_round_open(tmp_path: Path) -> None:
+    times = iter([100, 100, 50, 40])
+    book = Book.begin(tmp_path, KEY, policy(), schedule(), 100, EPOCH, lambda: next(times))
+    release(book, book.reserve(schedule().rounds[0]))
+    assert [entry.time for entry in entries(tmp_path)] == [100] * 6
 
 
 def test_a_publication_names_its_releases_and_is_recorded_once(tmp_path: Path) -> None:
