@@ -25,7 +25,7 @@ export BACKROW_VECTORS ?= $(abspath ../shared/vectors)
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help venv test test-long lint style types contracts stage demo bench clean
+.PHONY: audit-alone help venv test test-long lint style types contracts stage demo bench clean
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,16 @@ types: stage
 contracts: stage
 	cd $(STAGE) && PYTHONPATH=. $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 	$(BIN)/pytest -q tests/architecture/test_imports.py tests/architecture/test_machine_traces.py
+
+# What an auditor installs, and nothing else: no torch, no Flower. She verifies a run and tampers with copies of it.
+audit-alone: stage ## verify a run from an environment with backrow[audit] only
+	@rm -rf build/audit build/audit-run
+	@$(PYTHON) -m venv build/audit
+	@build/audit/bin/python -m pip install -q --disable-pip-version-check "$$(ls build/wheel/*.whl)[audit]"
+	@build/audit/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "flwr", "ray", "opacus")))'
+	@$(BIN)/backrow simulate examples/ml-100k.toml --no-baselines --set model.rounds=2 --out build/audit-run
+	build/audit/bin/python -m backrow.privacy.audit verify build/audit-run --key build/audit-run/coordinator.pub
+	build/audit/bin/python -m backrow.privacy.audit tamper-demo build/audit-run
 
 demo: $(STAMP) ## train on real viewing data and show what it costs and gives
 	$(BIN)/backrow demo $(DEMO_ARGS)
