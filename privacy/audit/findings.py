@@ -130,8 +130,10 @@ class Findings:
 
     def absorb(self, others: "Findings") -> None:
         """Take over what another collection holds."""
-        for finding in others.all():
-            self.add(finding.fault, finding.sentence, *finding.entries)
+        for fault, kept in others._kept.items():
+            for finding in kept:
+                self.add(fault, finding.sentence, *finding.entries)
+            self._more.setdefault(fault, []).extend(others._more.get(fault, []))
 
     def all(self) -> tuple[Finding, ...]:
         """Every finding, the gravest fault (the smallest exit code) first."""

@@ -171,7 +171,7 @@ class Structure:
             return
         size, covered = self.tree.size, self.signed.checkpoint.size
         if size < covered:
-            if size:
+            if size and Fault.UNREADABLE not in self._found:
                 self._found.add(
                     Fault.CUT_OFF,
                     f"The ledger ends after {size} entries; the coordinator has signed {covered}: "
