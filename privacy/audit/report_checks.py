@@ -61,7 +61,7 @@ def verification(material: Material) -> Section:
         *_findings(material),
         Table("Checks", ("check", "result", "what was done, or would be needed"),
               tuple(((check.topic.value,), (_state(check.state),), (check.sentence,)) for check in report.checks),
-              names=3, foot=_beside(material), wraps=True),
+              names=3, foot=_beside(material), wraps=(2,)),
     ]  # fmt: skip
     if report.needs:
         blocks += [Prose(("Not checked, and what that would take:",)), Bullets(tuple((need,) for need in report.needs))]
@@ -112,7 +112,7 @@ def entries_section(material: Material) -> Section:
         return Section("entries", "Other entries", (Prose(("None could be read.",)),))
     foot = f"Of {count(len(all_of_them), 'such entry', 'such entries')}."
     return Section("entries", "Other entries", (
-        Table("Other entries", ("entry", "kind", "time", "what it says"), lines, names=4, foot=(foot,), wraps=True),
+        Table("Other entries", ("entry", "kind", "time", "what it says"), lines, names=4, foot=(foot,), wraps=(3,)),
     ))  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def _findings(material: Material) -> list[Block]:
     if not lines:
         return []
     head = ("fault", "what was found", "entries", "exit code")
-    return [Table("Findings", head, lines, names=3, foot=_beside(material), wraps=True)]
+    return [Table("Findings", head, lines, names=3, foot=_beside(material), wraps=(1, 2))]
 
 
 def _accounts(material: Material) -> list[Block]:

@@ -9,6 +9,7 @@ from backrow.privacy.audit.report_parts import (
     Block,
     Bullets,
     Facts,
+    Gap,
     Plot,
     Prose,
     Ref,
@@ -20,11 +21,13 @@ from backrow.privacy.audit.report_parts import (
     when,
 )
 from backrow.privacy.audit.report_plots import Bar, epsilon_plot, purpose_plot
-from backrow.privacy.ledger.entries import EnrolmentEntry, PublicationEntry
+from backrow.privacy.ledger.entries import EnrolmentEntry, PublicationEntry, RetractionEntry
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.units import Adjacency, PrivacyUnit
 
 _WIDE, _NARROW = (940, 380), (350, 320)
+_MODELS = 5
+"""Published models that are shown, the last ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +79,9 @@ def claim_sheet(material: Material) -> Section:
     """Section 1."""
     blocks: list[Block] = []
     terms, epsilon = material.terms, counted(material)
+    if material.report.findings and material.total is not None:
+        warning = Gap("This ledger does not verify. What follows is what it states, and may not be relied on: ")
+        blocks.append(Prose((warning, Ref("findings", "verification"))))
     if terms is None or material.total is None:
         blocks.append(Prose(("No claim is shown, because the audit could not judge the ledger: see ",
                              Ref("verification", "verification"), ".")))  # fmt: skip
@@ -172,17 +178,16 @@ def _duration(material: Material) -> Words:
 
 
 def _publications(material: Material, terms: Terms) -> list[Words]:
-    anchors, lines = material.anchors, list[Words]()
-    for each in material.report.others[-20:]:
-        if isinstance(each.body, PublicationEntry):
-            claim = each.body.claim
-            said = terms.say(claim.epsilon, claim.releases, claim.delta)
-            lines.append(
-                (
-                    material.entry(each.index, anchors),
-                    f", {when(each.time)}: claims {said}",
-                )
-            )
+    others, anchors, lines = material.report.others, material.anchors, list[Words]()
+    withdrawn = {each.body.entry: each.index for each in others if isinstance(each.body, RetractionEntry)}
+    for each in [each for each in others if isinstance(each.body, PublicationEntry)][-_MODELS:]:
+        assert isinstance(each.body, PublicationEntry)
+        claim = each.body.claim
+        said = terms.say(claim.epsilon, claim.releases, claim.delta)
+        words: Words = (material.entry(each.index, anchors), f", {when(each.time)}: claims {said}")
+        if each.index in withdrawn:
+            words = (*words, "; ", Gap("withdrawn by "), material.entry(withdrawn[each.index], anchors))
+        lines.append(words)
     return lines
 
 

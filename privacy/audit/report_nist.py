@@ -22,6 +22,7 @@ from backrow.privacy.audit.report_parts import (
     series,
     significant,
 )
+from backrow.privacy.audit.report_records import same_claim
 from backrow.privacy.ledger.entries import OptOutEntry, ScheduleEntry
 from backrow.privacy.ledger.parts import Additions, Mechanism
 from backrow.privacy.plan import Aggregation, Noise
@@ -75,7 +76,7 @@ def nist(material: Material) -> Section:
     if material.terms is not None and material.total is not None:
         beside = (f"Every ε here: {material.terms.beside(material.total.rounds)} unless the answer says otherwise.",)
     head = ("part", "question", "answer", "evidence")
-    blocks: tuple[Block, ...] = (Prose(lead), Table(_TITLE, head, lines, names=4, foot=beside, wraps=True))
+    blocks: tuple[Block, ...] = (Prose(lead), Table(_TITLE, head, lines, names=4, foot=beside, wraps=(1, 2)))
     return Section("nist", _TITLE, blocks)
 
 
@@ -133,6 +134,8 @@ def _algorithms(material: Material) -> tuple[Answer, ...]:
         tested = ("Yes; nothing refuted the claim.",)
         if attacks.findings:
             tested = (Gap("yes, and the claim was refuted"),)
+        elif not same_claim(attacks, material):
+            tested = (Gap("open: the attack that was given was on another claim"),)
         if attacks.noise_factor != 1:
             tested = (Gap("open: the attack that was given was a demonstration with too little noise"),)
     measured: Words = (Gap("open: nothing was measured"),)

@@ -85,7 +85,7 @@ class Table:
 
     Attributes:
         foot: what must stand beside its figures; may be empty.
-        wraps: its words are sentences and may break.
+        wraps: columns that hold sentences, which may break; counted from 0.
         anchor: for `Ref`s; may be empty.
     """
 
@@ -95,7 +95,7 @@ class Table:
     lines: tuple[tuple[Words, ...], ...]
     names: int
     foot: Words = ()
-    wraps: bool = False
+    wraps: tuple[int, ...] = ()
     anchor: str = ""
 
 

@@ -111,7 +111,7 @@ def deletions(material: Material) -> Section:
     if lines:
         head = ("receipt", "time", "withdraws", "which is", "reason")
         foot = f"{count(len(found), 'retraction')} in all. No budget comes back, and nothing is removed."
-        blocks.append(Table("Retractions", head, tuple(lines), names=5, foot=(foot,), wraps=True))
+        blocks.append(Table("Retractions", head, tuple(lines), names=5, foot=(foot,), wraps=(3, 4)))
     else:
         blocks.append(Prose(("No retraction is recorded: no publication and no claim of this ledger was withdrawn.",)))
     blocks.append(Prose((

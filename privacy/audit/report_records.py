@@ -169,7 +169,7 @@ def _risks(material: Material) -> list[Block]:
          (Gap("possible: it adds the noise itself"),) if once else ("noise is added in shares",)),
         (("the ledger is rewritten",), ("signed and append-only: ", Ref("verification", "verification"))),
     ]  # fmt: skip
-    return [Table("Risks", ("what could happen", "what stands against it"), tuple(lines), names=2, wraps=True)]
+    return [Table("Risks", ("what could happen", "what stands against it"), tuple(lines), names=2, wraps=(0, 1))]
 
 
 def _attacked(attacks: Attacks, material: Material) -> list[Block]:
@@ -211,18 +211,25 @@ def _attacked(attacks: Attacks, material: Material) -> list[Block]:
     return [*blocks, Table("Membership attacks", head, lines, names=1, foot=(foot,))]
 
 
-def _same(attacks: Attacks, material: Material) -> Words:
-    epsilon, terms = counted(material), material.terms
-    if terms is None or material.total is None:
-        return (Gap("unknown: the ledger's claim was not judged"),)
-    here = (terms.delta, terms.unit.value, terms.adjacency.value)
-    same_terms = (attacks.delta, attacks.unit, attacks.adjacency) == here
+def same_claim(attacks: Attacks, material: Material) -> bool:
+    """Whether an attack was on a claim like this ledger's: its figures within a hundredth, its terms exactly."""
+    epsilon, terms, total = counted(material), material.terms, material.total
+    if terms is None or total is None:
+        return False
+    here = (terms.delta, terms.unit.value, terms.adjacency.value, total.rounds)
     near = attacks.epsilon == epsilon or (
         attacks.epsilon is not None and epsilon is not None and math.isclose(attacks.epsilon, epsilon, rel_tol=0.01)
     )
-    if same_terms and near and attacks.releases == material.total.rounds:
+    return near and (attacks.delta, attacks.unit, attacks.adjacency, attacks.releases) == here
+
+
+def _same(attacks: Attacks, material: Material) -> Words:
+    terms, total = material.terms, material.total
+    if terms is None or total is None:
+        return (Gap("unknown: the ledger's claim was not judged"),)
+    if same_claim(attacks, material):
         return ("yes, as far as its figures tell: the attack ran on the scenario, not on this ledger's own rounds",)
-    return (Gap(f"no: here it is {terms.say(epsilon, material.total.rounds)}"),)
+    return (Gap(f"no: here it is {terms.say(counted(material), total.rounds)}"),)
 
 
 def _up(value: float) -> str:

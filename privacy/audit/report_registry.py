@@ -137,7 +137,11 @@ def _model(material: Material) -> Tree:
         "model_name": "Central",
         "model_name_details": "Federated: histories stay on devices; noise is added to the sum of their answers.",
         "trust_assumptions": ("The edge that adds answers sees each of them and is trusted. " if trusted else "")
-        + ("The coordinator adds the noise and is trusted to." if any(p.noise is Noise.ONCE for p in plans) else ""),
+        + (
+            "The coordinator adds the noise, and is trusted to do so."
+            if any(p.noise is Noise.ONCE for p in plans)
+            else ""
+        ),
         "actors": "Devices and their owners; edges, which add answers; the coordinator, which adds noise, releases and "
         "keeps the ledger; auditors; everybody who gets the releases, who need not be trusted.",
         "release_type": "One release" if len(material.report.rounds) == 1 else "Many releases",

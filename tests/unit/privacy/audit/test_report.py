@@ -298,6 +298,7 @@ def test_retractions_are_receipts_and_their_absence_is_said(tmp_path: Path) -> N
     section = html[html.index('<section id="deletions">') :].split("</section>")[0]
     assert "an owner asked" in section
     assert f'href="#entry-{last}"' in section
+    assert "withdrawn by " in Page(html).classed("gap")
     assert "No retraction is recorded" in page_of(tmp_path / "without")
 
 
@@ -312,6 +313,9 @@ def test_a_refuted_claim_and_a_demonstration_are_alarming(tmp_path: Path) -> Non
     assert any("25 % of the claimed" in text for text in demonstration.classed("gap"))
     other = Page(page_of(tmp_path / "c", attacks=attacks(delta=1e-6)))
     assert any(text.startswith("no: here it is ε") for text in other.classed("gap"))
+    assert "open: the attack that was given was on another claim" in other.classed("gap")
+    same = Page(page_of(tmp_path / "d", attacks=attacks()))
+    assert not any("another claim" in text or text.startswith("no: here") for text in same.classed("gap"))
 
 
 def test_a_long_ledger_shows_both_ends_and_what_released_nothing(tmp_path: Path) -> None:
