@@ -5,7 +5,6 @@ a release follows: a crash can waste budget, never hide it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from backrow.privacy.errors import BookError, BudgetExhaustedError
@@ -30,44 +29,10 @@ from backrow.server.budget import ACCOUNTANT, spent_epsilon, spent_of, zcdp_spen
 from backrow.server.cohort import Cohort
 from backrow.server.crowd import crowd_of
 from backrow.server.policy import LedgerPolicy
+from backrow.server.receipts import Closed, Receipt, Reservation
 
 BEGINNING = 4
 """Entries of a ledger before its first round: policy, schedule, enrolment, suppression list."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reservation:
-    """Budget set aside for one round, durably. Made by `Book.reserve` only.
-
-    Attributes:
-        index: of its entry in the ledger.
-    """
-
-    round: int
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """A release that the ledger has recorded. Made by `Book` only.
-
-    Attributes:
-        digest: SHA-256 of the released integers, hex.
-        index: of its entry in the ledger.
-    """
-
-    round: int
-    digest: str
-    index: int
-
-
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """How an earlier round ended. `receipt` None: void."""
-
-    plan: RoundPlan
-    receipt: Receipt | None
-    participants: int
 
 
 class Book:

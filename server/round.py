@@ -13,8 +13,8 @@ from backrow.privacy.errors import MalformedMessageError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.wire import BlindSum, FloatArray, IntArray
-from backrow.server.book import Receipt, Reservation
 from backrow.server.cohort import Cohort
+from backrow.server.receipts import Receipt, Reservation
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,8 +11,8 @@ from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL, open_bundle, read
 from backrow.privacy.errors import BackrowError, BundleError, SignatureError
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.units import Adjacency, PrivacyClaim, PrivacyUnit
-from backrow.server.book import Receipt
 from backrow.server.programs.base import ModelTensors
+from backrow.server.receipts import Receipt
 from backrow.server.registry import write_bundle
 from backrow.server.round import Release
 from tests.builders import plan

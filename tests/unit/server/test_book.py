@@ -17,9 +17,10 @@ from backrow.privacy.ledger.verification import verify_files
 from backrow.privacy.plan import Schedule
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire import EnrolReply
-from backrow.server.book import BEGINNING, Book, Receipt, Reservation
+from backrow.server.book import BEGINNING, Book
 from backrow.server.cohort import invite
 from backrow.server.policy import LedgerPolicy
+from backrow.server.receipts import Receipt, Reservation
 from tests.builders import plan
 
 KEY = SigningKey(bytes(range(32)))

@@ -12,9 +12,10 @@ from backrow.privacy.queries import Query
 from backrow.privacy.randomness import OsRandom, SeededRandom
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire import BlindSum, EnrolReply
-from backrow.server.book import Book, Receipt, Reservation
+from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
 from backrow.server.policy import LedgerPolicy
+from backrow.server.receipts import Receipt, Reservation
 from backrow.server.round import OpenRound, RoundSum, Void
 from tests.builders import plan
 
