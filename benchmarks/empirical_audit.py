@@ -58,7 +58,7 @@ coin, {CANARIES // 4} guessed), {CANARIES} titles, trainer subspace, 3 releases;
 {chr(10).join(rows)}
 
 An honest Gaussian run lies far below its claim: the bound must hold for every mechanism with this epsilon and delta.
-Against randomised response, which leaks exactly its epsilon, it is refuted as often as it may be:
+Randomised response leaks exactly its epsilon; whole numbers of guesses and the correction for delta keep it below 5 %:
 
 | claimed epsilon | guesses | refuted (of 10,000; at most 5 %) |
 |---|---|---|

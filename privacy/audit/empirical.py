@@ -16,7 +16,7 @@ BoolArray = NDArray[np.bool_]
 CONFIDENCE = 0.95
 GUESSED_SHARE = 4
 """One canary in four is guessed. Fixed before any score is seen, as the theorem asks; at 1,000 canaries it finds
-noise four times too small at every claim from .5 to 4 (benchmarks/results/empirical-audit.md)."""
+noise four times too small in over 95 % of runs at claims from 1 to 4 (benchmarks/results/empirical-audit.md)."""
 _LARGEST_EPSILON = 60.0
 
 
