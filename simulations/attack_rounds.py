@@ -18,10 +18,10 @@ from backrow.privacy.errors import ScenarioError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.wire import BlindSum, IntArray, RoundCall
-from backrow.server.book import Reservation
 from backrow.server.cohort import Cohort
 from backrow.server.programs.base import Answer, Question
 from backrow.server.programs.model import ModelProgram
+from backrow.server.receipts import Reservation
 from backrow.server.round import OpenRound, RoundSum, Void
 from backrow.server.strategy import with_sentinel_rows
 from backrow.simulations.attack_scores import Evidence
