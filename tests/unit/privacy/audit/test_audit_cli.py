@@ -1,6 +1,7 @@
 """The auditor's command line: exit codes, sentences, files, and the tamper demonstration."""
 
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from backrow.privacy.audit.cli import app, main
 from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.tamper import TAMPERINGS
 from backrow.privacy.errors import LedgerError
+from tests.house import ROOT
 from tests.ledgers import EPOCH_KEY, INVITED, KEY, OPT_OUTS, OPTED_OUT, OTHER_KEY, RELEASE, Draft, honest, write
 
 
@@ -54,6 +56,20 @@ def test_the_help_of_verify_documents_every_exit_code() -> None:
     for fault in Fault:
         assert fault.label.split("-")[0] in text
         assert str(fault.exit_code) in text
+
+
+def test_the_guide_documents_every_exit_code() -> None:
+    guide = (ROOT / "docs" / "audit-guide.md").read_text()
+    rows = [f"| {fault.exit_code} | `{fault.label}` | {fault.meaning} |" for fault in Fault]
+    assert [row for row in rows if row not in guide] == []
+
+
+def test_every_command_and_option_of_the_guide_exists() -> None:
+    guide = (ROOT / "docs" / "audit-guide.md").read_text()
+    for command in set(re.findall(r"backrow audit ([a-z-]+)", guide)):
+        assert call(command, "--help").exit_code == 0, command
+    options = set(re.findall(r"backrow audit ([a-z-]+)[^\n#]*?(--[a-z]+)", guide))
+    assert all(option in call(command, "--help").output for command, option in options)
 
 
 def test_show_prints_rounds_and_every_field_of_an_entry(run: Path) -> None:
