@@ -54,10 +54,10 @@ def prefixes(story: Story, delta: float) -> Prefixes:
     total = np.cumsum(squares)
     distinct, place = np.unique(squares, return_inverse=True)
     alone = exact(np.sqrt(distinct), delta)[place] if len(squares) else np.zeros(0)
+    together = exact(np.sqrt(total), delta)
+    purpose = together if np.array_equal(own, total) else exact(np.sqrt(own), delta)
     added = next((r.position for r in story.reserves if r.entry.basis is Basis.ADDITION), len(squares))
-    return Prefixes(
-        squares, alone, exact(np.sqrt(total), delta), exact(np.sqrt(own), delta), renyi(total, delta), added
-    )
+    return Prefixes(squares, alone, together, purpose, renyi(total, delta), added)
 
 
 def check_budget(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> tuple[Account, ...]:

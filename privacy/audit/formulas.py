@@ -16,7 +16,7 @@ FloatArray = NDArray[np.float64]
 _BEYOND = 1e6
 """A mu beyond this has an epsilon of about 5e11: no privacy at all."""
 _HALVINGS = 64
-_ORDERS = 1 + np.logspace(-3, 5, 801)
+_ORDERS = 1 + np.logspace(-3, 5, 321)
 _CHUNK = 4096
 
 

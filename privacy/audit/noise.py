@@ -29,8 +29,10 @@ class Sentinels:
                 f"Entry {index} shows {len(entry.sentinels)} noise measurements; its plan commits to {committed}.",
                 index,
             )
+        if not entry.sentinels:
+            return
         noise_scale = plan.noise_scale * plan.scale
-        if entry.sentinels and SMALLEST_NOISE_SCALE <= noise_scale < math.inf:
+        if SMALLEST_NOISE_SCALE <= noise_scale < math.inf:
             self._measured.append((index, *sum_of_squares(entry.sentinels, noise_scale)))
 
     def finish(self, found: Findings) -> tuple[SentinelTest, ...]:
