@@ -43,17 +43,13 @@ def get(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
 @app.command(epilog="Example: backrow data describe my-views.csv")
 def describe(name: Annotated[str, typer.Argument(metavar="NAME|PATH")]) -> None:
     """Say what a named data set, or a CSV or Parquet file, holds, after the checks that every run makes."""
-    from rich.table import Table
-
-    from backrow.simulations.console import out
+    from backrow.simulations.console import say
     from backrow.simulations.datasets.registry import describe as facts_of
 
-    table = Table(box=None, pad_edge=False, show_header=False)
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-    for key, value in facts_of(_loaded(name)).items():
-        table.add_row(key.replace("_", " "), _words(key, value))
-    out.print(table)
+    facts = {key.replace("_", " "): _words(key, value) for key, value in facts_of(_loaded(name)).items()}
+    width = max(map(len, facts))
+    for key, words in facts.items():
+        say(f"{key:<{width}}  {words}")
 
 
 def _loaded(name: str) -> "Dataset":
