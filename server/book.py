@@ -31,9 +31,6 @@ from backrow.server.crowd import crowd_of
 from backrow.server.policy import LedgerPolicy
 from backrow.server.receipts import Closed, Receipt, Reservation
 
-BEGINNING = 4
-"""Entries of a ledger before its first round: policy, schedule, enrolment, suppression list."""
-
 
 class Book:
     """Writes one run's ledger. Make it with `begin` or `resume`; close it.

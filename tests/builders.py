@@ -8,6 +8,9 @@ from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query, QuerySchema
 from backrow.privacy.wire import RoundCall
 
+BEGINNING = 4
+"""Entries of a ledger before its first round: policy, schedule, enrolment, suppression list."""
+
 
 def plan(
     query: Query = Query.POPULARITY,

@@ -21,13 +21,14 @@ from backrow.privacy.randomness import OsRandom
 from backrow.privacy.signing import SigningKey
 from backrow.server.app import make_server_app
 from backrow.server.archive import Archive
-from backrow.server.book import BEGINNING, Book
+from backrow.server.book import Book
 from backrow.server.policy import LedgerPolicy
 from backrow.server.programs.model import ModelProgram
 from backrow.server.registry import write_bundle, write_first_bundle
 from backrow.server.settings import RunSettings, commit_schedule
 from backrow.server.strategy import Coordinator, Outcome
 from backrow.simulations.runner_inprocess import run_inprocess
+from tests.builders import BEGINNING
 
 KEY = SigningKey(bytes(range(32)))
 TITLES = [

@@ -18,15 +18,17 @@ def call(number: int, proof: LedgerProof, **changes: object) -> RoundCall:
     return replace(round_call(number=number, run_id="watched", **changes), ledger=proof)  # type: ignore[arg-type]
 
 
-def ask(device: Device, made: RoundCall) -> None:
-    contribution(device.take_part(signed(made)))
+def ask(device: Device, made: RoundCall) -> int:
+    """The round that the device answered."""
+    return contribution(device.take_part(signed(made))).round
 
 
 def test_a_ledger_that_grows_is_answered_round_by_round(tmp_path: Path) -> None:
     ledger = GrowingLedger("watched")
     with ready(tmp_path) as device:
         for number in (1, 2, 3):
-            ask(device, call(number, ledger.reserve(round_call(number=number, run_id="watched").plan)))
+            proof = ledger.reserve(round_call(number=number, run_id="watched").plan)
+            assert ask(device, call(number, proof)) == number
 
 
 def test_a_call_without_a_ledger_is_refused(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from backrow.privacy.ledger.verification import verify_files
 from backrow.privacy.plan import Schedule
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire import EnrolReply
-from backrow.server.book import BEGINNING, Book
+from backrow.server.book import Book
 from backrow.server.cohort import invite
 from backrow.server.policy import LedgerPolicy
 from backrow.server.receipts import Receipt, Reservation
-from tests.builders import plan
+from tests.builders import BEGINNING, plan
 
 KEY = SigningKey(bytes(range(32)))
 EPOCH = bytes(32)

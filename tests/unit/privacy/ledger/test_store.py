@@ -103,7 +103,9 @@ def test_a_ledger_is_never_begun_twice(tmp_path: Path) -> None:
 def test_a_false_start_can_be_begun_again(tmp_path: Path) -> None:
     Ledger.create(tmp_path, ORIGIN, KEY).close()
     (tmp_path / LEDGER).unlink()  # as if the process had died between the two files
-    Ledger.create(tmp_path, ORIGIN, KEY).close()
+    with Ledger.create(tmp_path, ORIGIN, KEY) as ledger:
+        assert ledger.size == 0
+    assert (tmp_path / LEDGER).exists()
 
 
 def test_one_ledger_has_one_writer(tmp_path: Path) -> None:
