@@ -17,7 +17,13 @@ from backrow.privacy.errors import MalformedMessageError
 MAGIC = b"BKRW"
 VERSION = 1
 _PREFIX = struct.Struct("<4sHBI")
-_DTYPES: dict[str, np.dtype[Any]] = {"f8": np.dtype("<f8"), "i8": np.dtype("<i8"), "i4": np.dtype("<i4")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "f8": np.dtype("<f8"),
+    "i8": np.dtype("<i8"),
+    "i4": np.dtype("<i4"),
+    "u4": np.dtype("<u4"),
+    "u1": np.dtype("u1"),
+}
 
 
 def pack(kind: int, header: dict[str, Any], arrays: dict[str, tuple[str, NDArray[Any]]]) -> bytes:

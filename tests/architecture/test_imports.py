@@ -44,8 +44,8 @@ LEGACY = [
     "*.NumPyClient",
     "*.client_fn",
     "*.start_*",
-    "*secagg*",
-    "*SecAgg*",
+    "flwr.*secagg*",
+    "flwr.*SecAgg*",
 ]
 """Flower's old interface (tutorials still teach it) and its secure aggregation, which is not ours."""
 
