@@ -105,6 +105,42 @@ class OptOutError(LedgerError):
     """Someone who opted out was asked, or a list is not the one that was committed to."""
 
 
+class SecureSumError(BackrowError):
+    """A round by secure sum asks what would expose somebody, or cannot go on; the device sends nothing more."""
+
+
+class UnsafeCohortError(SecureSumError):
+    """Too few devices, neighbours or survivors, or weaker parameters than the device's own policy."""
+
+
+class RosterError(SecureSumError):
+    """The roster contradicts the committed cohort, the neighbour graph or itself."""
+
+
+class WeakKeyError(SecureSumError):
+    """A key of the roster is of low order, spelled in a second way, or stands there twice."""
+
+
+class TamperedError(SecureSumError):
+    """A sealed box, a share or a masked vector is not what its sender made for this round."""
+
+
+class OutOfTurnError(SecureSumError):
+    """The message belongs to another step than the one the device is at."""
+
+
+class RepeatedAnswerError(SecureSumError):
+    """The device has answered this step and answers no second, different request."""
+
+
+class SurvivorsError(SecureSumError):
+    """The frozen list of survivors contradicts what the device knows, or its neighbours did not sign the same one."""
+
+
+class VoidRoundError(SecureSumError):
+    """Too many devices vanished, or a secret cannot be recovered: the round gives no sum. Its budget stays reserved."""
+
+
 class DataError(BackrowError):
     """A data set cannot be found or read, or does not hold what it must."""
 
