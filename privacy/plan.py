@@ -7,12 +7,15 @@ am I asked, how is it protected), the coordinator (what noise do I add) and the 
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy, PrivacyEvent
+from backrow.privacy.discrete_gaussian import DiscreteGaussian
 from backrow.privacy.errors import UnsafePlanError
 from backrow.privacy.mechanisms import IntegerGaussian
 from backrow.privacy.quantise import Rounding, integer_sensitivity
 from backrow.privacy.queries import QuerySchema
+from backrow.privacy.shares import MOST_SHARES, RING, honest, largest_sum, share_scale
 from backrow.privacy.units import Adjacency, PrivacyUnit
 
 INT64_LIMIT = 2**62
@@ -26,6 +29,8 @@ class Noise(StrEnum):
     """By the coordinator, once, as integers."""
     BLOCK = "block"
     """By Opacus, in floating point, a share per block of devices. Simulation only."""
+    SHARES = "shares"
+    """By every device, an integer share each (docs/noise-shares.md)."""
 
 
 class Aggregation(StrEnum):
@@ -51,6 +56,8 @@ class RoundPlan:
         population: N, the public number of enrolled devices; every denominator is this one.
         minimum: the smallest cohort whose sum is released.
         simulated: noise comes from a seed or from floating point: never a production claim.
+        omitted: with `Noise.SHARES`, the fraction of devices, at most, that may leave their share out or let others
+            know it, in [0, 1).
     """
 
     run_id: str
@@ -64,6 +71,7 @@ class RoundPlan:
     population: int
     minimum: int
     simulated: bool
+    omitted: float = 0.0
 
     def __post_init__(self) -> None:
         if self.round < 1:
@@ -78,13 +86,35 @@ class RoundPlan:
             raise UnsafePlanError(f"scale must be a power of two, got {self.scale}")
         if self.noise is Noise.BLOCK and not self.simulated:
             raise UnsafePlanError("floating-point noise (Opacus) carries no production claim: mark the plan simulated")
-        largest = self.population * (self.scale * self.query.clip_norm + 1) + 40 * self.integer_noise_scale
-        if largest >= INT64_LIMIT:
+        if not 0 <= self.omitted < 1 or (self.omitted and self.noise is not Noise.SHARES):
             raise UnsafePlanError(
-                f"the sum of {self.population} answers could reach {largest:.3g} and wrap around: lower the scale"
+                f"omitted must be a fraction in [0, 1), and 0 where devices add no shares, got {self.omitted}"
+            )
+        self._check_places()
+        # What cannot be sampled is refused here, before the round is asked, not after.
+        if self.noise is Noise.SHARES:
+            share = self.share_sampler().noise_scale
+            largest = largest_sum(self.query.clip_norm, self.scale, share, self.population)
+        else:
+            largest = self.population * (self.scale * self.query.clip_norm + 1) + 40 * self.integer_noise_scale
+        limit = RING if self.aggregation is Aggregation.SECURE else INT64_LIMIT
+        if largest >= limit:
+            raise UnsafePlanError(
+                f"the sum of {self.population} answers could reach {largest:.3g} and wrap around at {limit:.3g}: lower "
+                "the scale"
             )
         if self.noise is Noise.ONCE:
-            self.sampler()  # refuses a noise scale that cannot be sampled before the round is asked, not after
+            self.sampler()
+
+    def _check_places(self) -> None:
+        """Refuse noise and rounding in places that do not go together."""
+        blocks = self.noise is Noise.BLOCK or self.rounding is Rounding.BLOCK_NEAREST
+        if blocks and self.aggregation is Aggregation.SECURE:
+            raise UnsafePlanError("a secure sum adds what each device has rounded itself: no block may be added before")
+        if self.noise is Noise.SHARES and self.rounding is Rounding.BLOCK_NEAREST:
+            raise UnsafePlanError("noise in shares is added to answers that each device has rounded itself")
+        if self.noise is Noise.SHARES and honest(self.minimum, self.omitted) > MOST_SHARES:
+            raise UnsafePlanError(f"noise in shares is bounded for up to {MOST_SHARES:,} devices")
 
     @property
     def integer_sensitivity(self) -> float:
@@ -93,21 +123,41 @@ class RoundPlan:
 
     @property
     def integer_noise_scale(self) -> float:
-        """Standard deviation of the integer noise on the sum."""
+        """Standard deviation of the integer noise on the sum, guaranteed whoever takes part."""
         return self.noise_multiplier * self.integer_sensitivity
+
+    def integer_noise_scale_at(self, survivors: int) -> float:
+        """Standard deviation of the integer noise that a sum of so many devices carries, at least.
+
+        With `Noise.SHARES` more than `integer_noise_scale` from `minimum` survivors on, if no more than `omitted` of
+        them left their share out. Runs on the coordinator and at the auditor.
+        """
+        match self.noise:
+            case Noise.SHARES:
+                return self.share_sampler().noise_scale * math.sqrt(honest(survivors, self.omitted))
+            case Noise.ONCE | Noise.BLOCK:
+                return self.noise_scale * self.scale
+            case _:
+                assert_never(self.noise)
 
     @property
     def noise_scale(self) -> float:
-        """Standard deviation of the noise on the released sum, in the answer's own unit."""
+        """Standard deviation of the noise on the released sum, in the answer's own unit; guaranteed."""
         match self.noise:
-            case Noise.ONCE:
+            case Noise.ONCE | Noise.SHARES:
                 return self.integer_noise_scale / self.scale
             case Noise.BLOCK:
                 return self.noise_multiplier * self.query.clip_norm
+            case _:
+                assert_never(self.noise)
 
     def sampler(self) -> IntegerGaussian:
         """The integer noise of this round (for `Noise.ONCE`)."""
         return IntegerGaussian(self.integer_noise_scale)
+
+    def share_sampler(self) -> DiscreteGaussian:
+        """One device's share (for `Noise.SHARES`), sized so that the fewest honest survivors carry the noise."""
+        return DiscreteGaussian(share_scale(self.integer_noise_scale, honest(self.minimum, self.omitted)))
 
     def event(self) -> PrivacyEvent:
         """What the accountant is told: a Gaussian release with this plan's multiplier."""

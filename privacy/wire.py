@@ -233,6 +233,7 @@ def _plan_out(plan: RoundPlan) -> dict[str, Any]:
         "population": plan.population,
         "minimum": plan.minimum,
         "simulated": plan.simulated,
+        "omitted": plan.omitted,
     }
 
 
@@ -252,6 +253,7 @@ def _plan_in(data: dict[str, Any]) -> RoundPlan:
         population=count(data.pop("population")),
         minimum=count(data.pop("minimum")),
         simulated=flag(data.pop("simulated")),
+        omitted=number(data.pop("omitted")),
     )
     if data:
         raise MalformedMessageError(f"the plan has unknown fields {sorted(data)}: refuse what is not understood")

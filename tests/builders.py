@@ -27,6 +27,7 @@ def plan(
     minimum: int = 2,
     scale: float = 2.0**20,
     simulated: bool = True,
+    omitted: float = 0.0,
     run_id: str = "run",
 ) -> RoundPlan:
     """A valid plan; override what the test is about."""
@@ -42,6 +43,7 @@ def plan(
         population=population,
         minimum=minimum,
         simulated=simulated,
+        omitted=omitted,
     )
 
 

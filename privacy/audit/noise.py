@@ -31,7 +31,8 @@ class Sentinels:
             )
         if not entry.sentinels:
             return
-        noise_scale = plan.noise_scale * plan.scale
+        # What the plan promises, or more where more devices than its minimum added their shares.
+        noise_scale = max(plan.noise_scale * plan.scale, plan.integer_noise_scale_at(entry.crowd.survived))
         if SMALLEST_NOISE_SCALE <= noise_scale < math.inf:
             self._measured.append((index, *sum_of_squares(entry.sentinels, noise_scale)))
 

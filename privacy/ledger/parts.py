@@ -50,6 +50,8 @@ class Mechanism(StrEnum):
     """One integer draw per coordinate on the integer sum (docs/mechanisms.md)."""
     FLOAT_GAUSSIAN = "float-gaussian"
     """Floating point, by Opacus, in shares; simulation only."""
+    DISCRETE_GAUSSIAN_SHARES = "discrete-gaussian-shares"
+    """One integer draw per coordinate and device, added before anybody sees the sum (docs/noise-shares.md)."""
     NONE = "none"
 
 

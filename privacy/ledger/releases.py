@@ -1,5 +1,7 @@
 """Release entries as a plan implies them, so that a coordinator cannot write down something else. Pure."""
 
+from typing import assert_never
+
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry
 from backrow.privacy.ledger.fields import Wide
 from backrow.privacy.ledger.parts import Crowd, Mechanism, Provenance, Spent, Stamp
@@ -17,15 +19,21 @@ def mechanism_of(plan: RoundPlan) -> Mechanism:
             return Mechanism.ROUNDED_GAUSSIAN
         case Noise.BLOCK:
             return Mechanism.FLOAT_GAUSSIAN
+        case Noise.SHARES:
+            return Mechanism.DISCRETE_GAUSSIAN_SHARES
+        case _:
+            assert_never(plan.noise)
 
 
 def sensitivity_of(plan: RoundPlan) -> float:
     """L2 sensitivity that the noise of a round is measured against, in the answer's own unit."""
     match plan.noise:
-        case Noise.ONCE:
+        case Noise.ONCE | Noise.SHARES:
             return plan.integer_sensitivity / plan.scale
         case Noise.BLOCK:
             return plan.query.clip_norm
+        case _:
+            assert_never(plan.noise)
 
 
 def release_entry(

@@ -17,6 +17,7 @@ from backrow.privacy.ledger.parts import Mechanism, Stamp
 from backrow.privacy.ledger.releases import release_entry
 from backrow.privacy.ledger.signed_entry import decode_entry, sign_entry
 from backrow.privacy.plan import Aggregation, Noise
+from backrow.privacy.quantise import Rounding
 from backrow.privacy.signing import ENTRY
 from tests.unit.privacy.ledger.samples import (
     BODIES,
@@ -33,6 +34,7 @@ from tests.unit.privacy.ledger.samples import (
 )
 
 GOLDEN = Path(__file__).with_name("golden_entries.jsonl")
+SECURE: dict[str, Any] = {"aggregation": Aggregation.SECURE, "rounding": Rounding.DEVICE_NEAREST}
 LINES = lines()
 RELEASE_LINE = LINES[5]
 
@@ -171,7 +173,8 @@ def test_a_release_says_what_its_plan_says() -> None:
     [
         ({"noise": Noise.BLOCK}, Mechanism.FLOAT_GAUSSIAN, Stamp.SIMULATED, 64),
         ({"noise_multiplier": 0.0}, Mechanism.NONE, Stamp.SIMULATED, 64),
-        ({"aggregation": Aggregation.SECURE, "simulated": False}, Mechanism.ROUNDED_GAUSSIAN, Stamp.PRODUCTION, 32),
+        ({**SECURE, "simulated": False}, Mechanism.ROUNDED_GAUSSIAN, Stamp.PRODUCTION, 32),
+        ({**SECURE, "noise": Noise.SHARES, "scale": 2.0**10}, Mechanism.DISCRETE_GAUSSIAN_SHARES, Stamp.SIMULATED, 32),
     ],
 )
 def test_mechanism_stamp_and_width_follow_the_plan(
@@ -207,5 +210,5 @@ def test_the_words_of_the_ledger_are_fixed() -> None:
     words = (parts.Purpose, parts.Stamp, parts.Additions, parts.Basis, parts.Mechanism, parts.Sampling)
     assert {word.value for kind in words for word in kind} == {
         "train", "trends", "experiments", "feedback", "simulated", "production", "refused", "zcdp", "scheduled",
-        "addition", "rounded-gaussian", "float-gaussian", "none", "everybody",
+        "addition", "rounded-gaussian", "float-gaussian", "discrete-gaussian-shares", "none", "everybody",
     }  # fmt: skip
