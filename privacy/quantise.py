@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
+from functools import lru_cache
 from typing import assert_never
 
 import numpy as np
@@ -74,6 +75,7 @@ class QuantisedSum:
     devices: int
 
 
+@lru_cache(maxsize=4096)
 def integer_sensitivity(clip_norm: float, dimension: int, scale: float, rounding: Rounding) -> float:
     """Largest L2 change of the integer sum when one device's answer becomes zero.
 

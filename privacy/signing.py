@@ -1,5 +1,7 @@
 """Ed25519 signatures with a context, so that a signature made for one thing never passes for another."""
 
+from functools import lru_cache
+
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -11,6 +13,9 @@ PUBLIC_KEY_BYTES = 32
 CALL = "backrow/call/1"
 BUNDLE = "backrow/bundle/1"
 ENTRY = "backrow/entry/1"
+SECAGG_ADVERTISE = "backrow/secagg-advertise/1"
+SECAGG_FREEZE = "backrow/secagg-freeze/1"
+SECAGG_AGREE = "backrow/secagg-agree/1"
 
 
 class SigningKey:
@@ -67,12 +72,17 @@ def _verify(public_key: bytes, message: bytes, signature: bytes) -> None:
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         raise SignatureError("an Ed25519 key has 32 bytes and a signature 64: check which file was given as the key")
     try:
-        Ed25519PublicKey.from_public_bytes(public_key).verify(signature, message)
+        _opened(public_key).verify(signature, message)
     except InvalidSignature:
         raise SignatureError(
             "the signature does not match: the content was changed or was signed by another coordinator; "
             "fetch it again and check the pinned key"
         ) from None
+
+
+@lru_cache(maxsize=64)
+def _opened(public_key: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(public_key)
 
 
 def _bound(context: str, payload: bytes) -> bytes:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from backrow.privacy.audit.findings import MOST_ALIKE, Fault, Findings, counted
 from backrow.privacy.errors import BackrowError, NoteError, SignatureError, UnknownEntryError
 from backrow.privacy.ledger.checkpoint import SignedCheckpoint, open_checkpoint
-from backrow.privacy.ledger.signed_entry import SignedEntry, decode_entry
+from backrow.privacy.ledger.signed_entry import SignedEntry, decode_entry, payload_of
 from backrow.privacy.ledger.tree import Tree, leaf_hash
 from backrow.privacy.ledger.verification import log_key
 from backrow.privacy.signing import ENTRY, verify
@@ -99,11 +99,8 @@ class Structure:
     def _is_signed(self, entry: SignedEntry, text: bytes) -> bool:
         if self._key is None:
             return False
-        # The line is canonical: without its signature it is what was signed, and need not be encoded again.
-        mark = b',"signature":"%s"' % entry.signature.hex().encode()
-        before, _, after = text.rpartition(mark)
         try:
-            verify(self._key, ENTRY, before + after, entry.signature)
+            verify(self._key, ENTRY, payload_of(text, entry), entry.signature)
         except SignatureError:
             return False
         return True

@@ -41,16 +41,15 @@ def decode(line: bytes) -> dict[str, Json]:
     """
     parsed = parse(line)
     try:
-        again = encode(parsed)
+        _check(parsed)
     except ValueError as problem:
         raise MalformedEntryError(f"the line holds what is never written ({problem}): it is refused") from None
-    if again != line:
-        raise MalformedEntryError("the line is not in canonical form (order, spacing or spelling): it was rewritten")
+    check_spelling(line, parsed)
     return parsed
 
 
 def parse(line: bytes) -> dict[str, Json]:
-    """The object in a line that the caller will encode again and compare.
+    """The object in a line whose fields and spelling (`check_spelling`) the caller checks.
 
     Raises:
         MalformedEntryError: too long, not UTF-8, not one JSON object, a float, or a key given twice.
@@ -64,6 +63,25 @@ def parse(line: bytes) -> dict[str, Json]:
     if not isinstance(parsed, dict):
         raise MalformedEntryError("the line is not a JSON object: it is refused")
     return parsed
+
+
+def check_spelling(line: bytes, parsed: dict[str, Json]) -> None:
+    """Return if a line is the canonical spelling of what `parse` read in it, and a strict reader has accepted.
+
+    Strict readers (`fields`) accept text and whole numbers only, each where it is written: what is left to check
+    is how they are spelled.
+
+    Raises:
+        MalformedEntryError: it is spelled otherwise.
+    """
+    try:
+        if not line.isascii():  # a line of ASCII holds ASCII text only, or spells it as we never do
+            _check(parsed)
+        again = _ENCODER.encode(parsed).encode()
+    except ValueError as problem:
+        raise MalformedEntryError(f"the line holds what is never written ({problem}): it is refused") from None
+    if again != line:
+        raise MalformedEntryError("the line is not in canonical form (order, spacing or spelling): it was rewritten")
 
 
 def _check(value: object) -> None:

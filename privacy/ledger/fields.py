@@ -8,11 +8,11 @@ import math
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, NamedTuple, NewType, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from backrow.privacy.ledger.canonical import Json
+from backrow.privacy.ledger.canonical import LARGEST_INTEGER, Json
 
 Wide = NewType("Wide", int)
 """A whole number of any size; written as a string."""
@@ -47,6 +47,9 @@ def to_json(record: object) -> dict[str, Json]:
 def from_json(kind: type[Record], data: Json) -> Record:
     """The dataclass with these fields.
 
+    Guarantees: `to_json` gives exactly `data` again (every reader below takes one spelling only); text may still be
+        spelled as `canonical` forbids.
+
     Raises:
         ValueError: a field is missing, unknown or of the wrong kind, or the dataclass refuses it.
     """
@@ -56,17 +59,18 @@ def from_json(kind: type[Record], data: Json) -> Record:
     known = _fields_of(hashable)
     values: list[Any] = []
     absent = 0
-    for name, optional, _, read in known:
-        if name in data:
-            try:
+    name = ""
+    try:
+        for name, optional, _, read in known:
+            if name in data:
                 values.append(read(data[name]))
-            except ValueError as problem:
-                raise ValueError(f"{name}: {problem}") from None
-        elif optional:
-            values.append(None)
-            absent += 1
-        else:
-            raise ValueError(f"{name} is missing")
+            elif optional:
+                values.append(None)
+                absent += 1
+            else:
+                raise ValueError(f"{name} is missing")
+    except ValueError as problem:
+        raise ValueError(f"{name}: {problem}") from None
     if len(data) + absent > len(known):
         raise ValueError(f"unknown fields {sorted(data.keys() - {field.name for field in known})}")
     return kind(*values)
@@ -97,11 +101,10 @@ def _codec(hint: Any) -> tuple[Callable[[Any], Json], Callable[[Any], Any]]:
         write, read = _codec(item)
         return lambda values: [write(value) for value in values], lambda items: tuple(map(read, _list(items)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
-        words = {word.value: word for word in hint}
-        return lambda word: _is(hint, word).value, lambda text: _word(words, text)
+        return lambda word: _is(hint, word).value, partial(_word, {word.value: word for word in hint})
     if is_dataclass(hint):
         kind: Any = hint
-        return lambda record: to_json(_is(kind, record)), lambda data: from_json(kind, data)
+        return lambda record: to_json(_is(kind, record)), partial(from_json, kind)
     if hint in _PLAIN:
         return _PLAIN[hint]
     raise TypeError(f"{hint} has no place in the ledger")
@@ -113,10 +116,11 @@ def _is(kind: type[Record], value: object) -> Record:
     return value
 
 
-def _word(words: dict[str, Any], text: object) -> Any:
-    if not isinstance(text, str) or text not in words:
-        raise ValueError(f"expected one of {sorted(words)}, got {text!r}")
-    return words[text]
+def _word(words: dict[str, Any], text: Any) -> Any:
+    try:
+        return words[text]
+    except (KeyError, TypeError):
+        raise ValueError(f"expected one of {sorted(words)}, got {text!r}") from None
 
 
 def _list(value: object) -> list[Any]:
@@ -130,7 +134,9 @@ def _write_float(value: object) -> str:
 
 
 def _read_float(text: object) -> float:
-    value = float(_text(text))
+    if not isinstance(text, str):
+        raise ValueError(f"expected text, got {text!r}")
+    value = float(text)
     if repr(value) != text or not math.isfinite(value):
         raise ValueError(f"{text!r} is not the shortest decimal of a finite float64")
     return value
@@ -145,6 +151,12 @@ def _read_wide(text: object) -> Wide:
     if str(value) != text:
         raise ValueError(f"{text!r} is not a whole number")
     return Wide(value)
+
+
+def _read_number(value: object) -> int:
+    if type(value) is not int or not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:  # type, because True is an int
+        raise ValueError(f"expected a whole number up to 2^53 - 1, got {value!r}")
+    return value
 
 
 def _read_flag(value: object) -> bool:
@@ -174,7 +186,7 @@ def _number(value: object) -> int:
 
 _PLAIN: dict[Any, tuple[Callable[[Any], Json], Callable[[Any], Any]]] = {
     str: (_text, _text),
-    int: (_number, _number),
+    int: (_number, _read_number),
     bool: (lambda value: int(_is(bool, value)), _read_flag),
     float: (_write_float, _read_float),
     bytes: (lambda value: _is(bytes, value).hex(), _read_bytes),

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from backrow.privacy.errors import BackrowError, MalformedEntryError, UnknownEntryError
 from backrow.privacy.ledger import entries
-from backrow.privacy.ledger.canonical import Json, encode, parse
+from backrow.privacy.ledger.canonical import LARGEST_INTEGER, Json, check_spelling, encode, parse
 from backrow.privacy.ledger.entries import Body
 from backrow.privacy.ledger.fields import from_json, to_json
 from backrow.privacy.ledger.tree import leaf_hash
@@ -103,27 +103,6 @@ def decode_entry(line: bytes) -> SignedEntry:
         UnknownEntryError: of a kind or version that is not known here.
         MalformedEntryError: not one entry in its one canonical form.
     """
-    return _decode(line)[0]
-
-
-def open_entry(line: bytes, public_key: bytes) -> SignedEntry:
-    """The entry in a line, its signature verified.
-
-    Raises:
-        UnknownEntryError, MalformedEntryError: as `decode_entry`.
-        SignatureError: the holder of this key did not sign exactly this.
-    """
-    entry, payload = _decode(line)
-    verify(public_key, ENTRY, payload, entry.signature)
-    return entry
-
-
-def receipt_for(entry: SignedEntry) -> Receipt:
-    """The receipt of an entry that is in the ledger. For `store` only."""
-    return Receipt(entry, leaf_hash(entry.encode()))
-
-
-def _decode(line: bytes) -> tuple[SignedEntry, bytes]:
     data = parse(line)
     kind, version = data.get("kind"), data.get("version")
     if version != VERSION or isinstance(version, bool):
@@ -135,19 +114,41 @@ def _decode(line: bytes) -> tuple[SignedEntry, bytes]:
     try:
         if tuple(sorted(data)) != _KEYS:
             raise ValueError(f"it has the keys {sorted(data)}, not {list(_KEYS)}")
-        entry = SignedEntry(
+        # Strict readers and the line's own spelling: what was read is written as this line, and no other.
+        check_spelling(line, data)
+        return SignedEntry(
             origin=_text(data["origin"]),
             index=_count(data["index"]),
             time=_count(data["time"]),
             body=from_json(_KINDS[kind], data["body"]),
-            signature=bytes.fromhex(_text(data["signature"])),
+            signature=_signature(data["signature"]),
         )
-        payload = _payload(entry.origin, entry.index, entry.time, entry.body)
     except (ValueError, ArithmeticError, BackrowError) as problem:
         raise MalformedEntryError(f"the {kind} entry is damaged ({problem}): it is refused") from None
-    if _signed(payload, entry.signature) != line or len(entry.signature) != SIGNATURE_BYTES:
-        raise MalformedEntryError(f"the {kind} entry is not in canonical form: it was rewritten, and is refused")
-    return entry, payload
+
+
+def payload_of(line: bytes, entry: SignedEntry) -> bytes:
+    """What is signed: the line that an entry was read from, without its signature."""
+    # Keys are sorted and only numbers follow the signature: the last one found is the key.
+    before, _, after = line.rpartition(b',"signature":"%b"' % entry.signature.hex().encode())
+    return before + after
+
+
+def open_entry(line: bytes, public_key: bytes) -> SignedEntry:
+    """The entry in a line, its signature verified.
+
+    Raises:
+        UnknownEntryError, MalformedEntryError: as `decode_entry`.
+        SignatureError: the holder of this key did not sign exactly this.
+    """
+    entry = decode_entry(line)
+    verify(public_key, ENTRY, payload_of(line, entry), entry.signature)
+    return entry
+
+
+def receipt_for(entry: SignedEntry) -> Receipt:
+    """The receipt of an entry that is in the ledger. For `store` only."""
+    return Receipt(entry, leaf_hash(entry.encode()))
 
 
 def _payload(origin: str, index: int, time: int, body: Body) -> bytes:
@@ -177,6 +178,13 @@ def _text(value: Json) -> str:
 
 
 def _count(value: Json) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= LARGEST_INTEGER:
         raise ValueError(f"expected a count, got {value!r}")
     return value
+
+
+def _signature(value: Json) -> bytes:
+    signature = bytes.fromhex(_text(value))
+    if len(signature) != SIGNATURE_BYTES or signature.hex() != value:
+        raise ValueError(f"expected {SIGNATURE_BYTES} bytes in lower-case hex as the signature")
+    return signature
