@@ -3,11 +3,15 @@
 Everybody computes it from the seed; nobody is told.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 from numpy.typing import NDArray
+
+from backrow.privacy.errors import SurvivorsError
 
 IntArray = NDArray[np.int64]
 
@@ -60,6 +64,30 @@ def neighbours_of(seed: bytes, devices: int, neighbours: int, position: int) -> 
     order = ring(seed, devices)
     (place,) = np.flatnonzero(order == position)
     return tuple(sorted(order[(place + _offsets(devices, neighbours)) % devices].tolist()))
+
+
+def check_gaps(seed: bytes, survived: Sequence[bool], neighbours: int, largest: int) -> None:
+    """Return if no neighbours / 2 places in a row on the ring lack more survivors than `largest`, else raise.
+
+    The device runs it before it countersigns who survived, the coordinator before it asks.
+
+    Args:
+        survived: by position, for everybody on the roster.
+        largest: from `parameters.largest_gap`.
+
+    Raises:
+        SurvivorsError: a gap is larger: the sum could come apart there.
+        ValueError: a seed of another length, or fewer than 3 devices.
+    """
+    missing = ~np.asarray(survived, bool)[ring(seed, len(survived))]
+    row = neighbours // 2
+    counts = np.cumsum(np.concatenate([[0], missing, missing[: row - 1]]))
+    most = int(np.max(counts[row:] - counts[:-row]))
+    if most > largest:
+        raise SurvivorsError(
+            f"{most} of {row} devices in a row are missing, {largest} may: the sum could come apart there; "
+            "the round is void, its budget stays reserved"
+        )
 
 
 def _offsets(devices: int, neighbours: int) -> IntArray:

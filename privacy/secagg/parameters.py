@@ -10,9 +10,9 @@ from fractions import Fraction
 from backrow.privacy.errors import UnsafeCohortError
 
 SECURITY_BITS = 40
-"""A device's contribution is exposed with chance 2^-40 at most, union over the cohort."""
+"""A contribution is exposed, or a sum comes apart, with chance 2^-40 at most each, union over the cohort."""
 CORRECTNESS_BITS = 20
-"""Drop-outs within the tolerance make a round void with chance 2^-20 at most, union over the cohort."""
+"""Drop-outs by chance leave somebody too few neighbours, or too large a gap, with chance 2^-20 at most each."""
 MOST_NEIGHBOURS = 512
 """Larger neighbourhoods are refused: a device would send and receive more for them than for its vector."""
 FEWEST_DEVICES = 3
@@ -53,8 +53,9 @@ def neighbourhood(devices: int, tolerance: Tolerance) -> Neighbourhood:
     """Fewest neighbours, then the lowest threshold, that keep the rule. Devices and the coordinator run it.
 
     With A adversaries and D drop-outs among the k neighbours of a device in a random graph of n devices:
-    n P[A >= 2t - k] <= 2^-40 and n P[D > k - t] <= 2^-20. k is even; if no even k below n - 1 will do, everybody
-    is everybody's neighbour, k = n - 1, whatever its parity. Whole numbers only, so every machine agrees.
+    n P[A >= 2t - k] <= 2^-40 and n P[D > k - t] <= 2^-20, and who survives stays connected with chance 1 - 2^-40
+    if devices refuse survivors with a gap beyond `largest_gap`. k is even; if no even k below n - 1 will do,
+    everybody is everybody's neighbour, k = n - 1, whatever its parity. Whole numbers only: every machine agrees.
 
     Args:
         devices: n, how many are on the roster.
@@ -75,9 +76,15 @@ def neighbourhood(devices: int, tolerance: Tolerance) -> Neighbourhood:
             "tolerate less, or ask a cohort that is worth more trust"
         )
     for neighbours in _candidates(devices):
-        enough = least_unlikely(devices, adversaries, neighbours, SECURITY_BITS)
-        spare = least_unlikely(devices, dropouts, neighbours, CORRECTNESS_BITS) - 1
-        threshold = (neighbours + enough + 1) // 2  # the smallest with 2t - k >= enough
+        exposing = _least_unlikely(devices, adversaries, neighbours, devices, SECURITY_BITS)
+        spare = _least_unlikely(devices, dropouts, neighbours, devices, CORRECTNESS_BITS) - 1
+        threshold = (neighbours + exposing + 1) // 2  # the smallest with 2t - k >= exposing
+        if neighbours < devices - 1:
+            # A cut takes two gaps, and in each as many adversaries as `held`; or the threshold must forbid it.
+            cutting = _least_unlikely(devices, adversaries, neighbours, math.comb(devices, 2), SECURITY_BITS)
+            held = neighbours // 2 - largest_gap(devices, tolerance, neighbours)
+            if 2 * held < cutting:
+                threshold = max(threshold, (neighbours + cutting + 1) // 2)
         if threshold <= neighbours - spare:
             return Neighbourhood(neighbours, threshold)
     raise UnsafeCohortError(
@@ -86,12 +93,29 @@ def neighbourhood(devices: int, tolerance: Tolerance) -> Neighbourhood:
     )
 
 
-def least_unlikely(devices: int, marked: int, drawn: int, bits: int) -> int:
-    """Smallest a with n P[X >= a] <= 2^-bits, for X marked devices among those drawn from the n - 1 others.
+def largest_gap(devices: int, tolerance: Tolerance, neighbours: int) -> int:
+    """How many of k / 2 places in a row on the ring may be without a survivor (`graph.check_gaps`).
+
+    Drop-outs within the tolerance that come by chance exceed it anywhere with chance 2^-20 at most. A coordinator
+    that says who dropped out could otherwise cut the ring in two where adversaries stand close together.
+
+    Args:
+        devices: n, how many are on the roster.
+        tolerance: from the device's own pinned policy.
+        neighbours: k, from `neighbourhood`; in a complete graph every gap is allowed.
+    """
+    if neighbours == devices - 1:
+        return devices
+    _, dropouts = tolerance.counts(devices)
+    return _least_unlikely(devices, dropouts, neighbours // 2, devices, CORRECTNESS_BITS) - 1
+
+
+def _least_unlikely(devices: int, marked: int, drawn: int, union: int, bits: int) -> int:
+    """Smallest a with union P[X >= a] <= 2^-bits, for X marked devices among those drawn from devices - 1.
 
     Exact: the tail of the hypergeometric law as a whole number of draws, summed from its far end.
     """
-    others, budget = devices - 1, math.comb(devices - 1, drawn) // (devices << bits)
+    others, budget = devices - 1, math.comb(devices - 1, drawn) // (union << bits)
     most, fewest = min(marked, drawn), max(0, drawn - (others - marked))
     ways = math.comb(marked, most) * math.comb(others - marked, drawn - most)
     for count in range(most, fewest - 1, -1):
