@@ -4,21 +4,24 @@
 """
 
 from array import array
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from backrow.privacy.audit.findings import MOST_ALIKE, Fault, Findings, counted
-from backrow.privacy.errors import BackrowError, NoteError, SignatureError, UnknownEntryError
+from backrow.privacy.audit.signatures import Signatures
+from backrow.privacy.errors import BackrowError, DamagedLedgerError, NoteError, SignatureError, UnknownEntryError
 from backrow.privacy.ledger.checkpoint import SignedCheckpoint, open_checkpoint
 from backrow.privacy.ledger.signed_entry import SignedEntry, decode_entry, payload_of
 from backrow.privacy.ledger.tree import Tree, leaf_hash
 from backrow.privacy.ledger.verification import log_key
-from backrow.privacy.signing import ENTRY, verify
 
 _BEYOND = 2**62
+_BATCH, _BATCH_BYTES = 1024, 2**23
+"""Lines whose signatures are verified together, at most."""
 
 
 class Structure:
-    """Fed every line in order, then `finish`.
+    """Fed every line in order (`feed`, once), then `finish`.
 
     Args:
         key: to verify against; None if nobody named one: then nothing counts as signed.
@@ -55,9 +58,20 @@ class Structure:
         except NoteError as problem:
             self._found.add(Fault.CHECKPOINT, f"The checkpoint cannot be read: {problem}.")
 
-    def feed(self, line: bytes) -> SignedEntry | None:
-        """The entry in a line with its newline, or None if it is none."""
-        index = self.tree.size
+    def feed(self, lines: Iterable[bytes]) -> Iterator[tuple[int, SignedEntry]]:
+        """The entries in these lines, each with its newline, and the places where they stand; what is none is noted."""
+        with Signatures(self._key) as signatures:
+            for some in _in_batches(lines):
+                read = [self._read(line, self.tree.size + place) for place, line in enumerate(some)]
+                pairs = list(zip(some, read, strict=True))
+                good = iter(signatures.check([(payload_of(line[:-1], e), e.signature) for line, e in pairs if e]))
+                for line, entry in pairs:
+                    index = self.tree.size
+                    self._place(line, entry, entry is not None and next(good))
+                    if entry is not None:
+                        yield index, entry
+
+    def _read(self, line: bytes, index: int) -> SignedEntry | None:
         if not line.endswith(b"\n"):
             self._found.add(
                 Fault.UNFINISHED,
@@ -65,28 +79,28 @@ class Structure:
                 "file was cut.",
                 index,
             )
-            self._malformed = True
             return None
-        text = line[:-1]
-        self.tree.append(leaf_hash(text))
         try:
-            entry = decode_entry(text)
+            return decode_entry(line[:-1])
         except UnknownEntryError as problem:
             self._found.add(Fault.UNKNOWN, f"Line {index + 1}: {problem}.", index)
         except BackrowError as problem:
             self._found.add(Fault.MALFORMED, f"Line {index + 1} is not an entry: {problem}.", index)
-        else:
-            return self._placed(entry, text, index)
-        self._malformed = True
-        self._places.append(index)
         return None
 
-    def _placed(self, entry: SignedEntry, text: bytes, index: int) -> SignedEntry:
-        if not self._is_signed(entry, text):
-            # What it says of its own place is anybody's word.
-            self._unsigned.append(index)
+    def _place(self, line: bytes, entry: SignedEntry | None, signed: bool) -> None:
+        index = self.tree.size
+        if entry is None:
+            self._malformed = True
+            if not line.endswith(b"\n"):
+                return
+        self.tree.append(leaf_hash(line[:-1]))
+        if entry is None or not signed:
+            # What an entry without a signature says of its own place is anybody's word.
+            if entry is not None:
+                self._unsigned.append(index)
             self._places.append(index)
-            return entry
+            return
         self._places.append(min(entry.index, _BEYOND))
         self.origin = self.origin or entry.origin
         if entry.origin != self.origin:
@@ -94,16 +108,6 @@ class Structure:
         if self._earlier is not None and entry.time < self._earlier[1]:
             self._clock.append(index)
         self._earlier = (index, entry.time)
-        return entry
-
-    def _is_signed(self, entry: SignedEntry, text: bytes) -> bool:
-        if self._key is None:
-            return False
-        try:
-            verify(self._key, ENTRY, payload_of(text, entry), entry.signature)
-        except SignatureError:
-            return False
-        return True
 
     def finish(self) -> None:
         """Judge what only the whole shows."""
@@ -190,6 +194,23 @@ class Structure:
                 "settles this.",
                 covered,
             )
+
+
+def _in_batches(lines: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """The lines in order, so many at a time; those before a line that cannot be read come first."""
+    some: list[bytes] = []
+    size = 0
+    try:
+        for line in lines:
+            some.append(line)
+            size += len(line)
+            if len(some) == _BATCH or size >= _BATCH_BYTES:
+                yield some
+                some, size = [], 0
+    except (DamagedLedgerError, OSError):
+        yield some
+        raise
+    yield some
 
 
 def _entries(indices: list[int]) -> str:

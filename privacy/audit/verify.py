@@ -23,6 +23,7 @@ from backrow.privacy.audit.summary import Done, checks_of, needs_of, notes_of, r
 from backrow.privacy.audit.trust import Trust, resolve
 from backrow.privacy.errors import DamagedLedgerError
 from backrow.privacy.ledger.fork import ForkProof
+from backrow.privacy.ledger.signed_entry import SignedEntry
 
 
 def verify(
@@ -93,8 +94,8 @@ class Audit:
         structure = Structure(trust.key, self._evidence.note, self._found)
         try:
             with _undisturbed():
-                for line in chain([first] if first else [], source):
-                    self._take(line, structure)
+                for index, signed in structure.feed(chain([first] if first else [], source)):
+                    self._take(signed, index)
         except (DamagedLedgerError, OSError) as problem:
             self._found.add(Fault.UNREADABLE, f"The ledger cannot be read beyond its beginning ({problem}).")
         structure.finish()
@@ -104,11 +105,7 @@ class Audit:
         self._found.add(Fault.UNREADABLE, f"The ledger cannot be read ({problem}).")
         return self._report(Trust(self._pinned, self._pinned is not None), Structure(None, b"", Findings()))
 
-    def _take(self, line: bytes, structure: Structure) -> None:
-        index = structure.tree.size
-        signed = structure.feed(line)
-        if signed is None:
-            return
+    def _take(self, signed: SignedEntry, index: int) -> None:
         for check in (check_rules, check_schedule, check_order, check_claims, check_crowd, check_publication):
             check(signed, index, self._story, self._untrue)
         self._sentinels.check(signed, index, self._untrue)
