@@ -5,7 +5,8 @@ returns is well-formed or it raises. How bytes are laid out is in `codec`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, NoReturn
 
 import numpy as np
@@ -13,15 +14,16 @@ from numpy.typing import NDArray
 
 from backrow.privacy.codec import count, flag, number, pack, text, texts, unpack
 from backrow.privacy.errors import BackrowError, MalformedMessageError
-from backrow.privacy.plan import Aggregation, Noise, RoundPlan
-from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query, QuerySchema
+from backrow.privacy.plan import RoundPlan
+from backrow.privacy.queries import Query
 from backrow.privacy.signing import CALL, SIGNATURE_BYTES, SigningKey, verify
+from backrow.privacy.wire_plan import NO_PROOF, LedgerProof, plan_in, plan_out, proof_in, proof_out
+from backrow.privacy.wire_secure import SecureCall, SecureOpen, SecureReply, secure_in, secure_out
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-ENROL_ACTION, ANSWER_ACTION = "query.enrol", "query.answer"
+ENROL_ACTION, ANSWER_ACTION, SECURE_ACTION = "query.enrol", "query.answer", "query.secure"
 RECORD, FIELD = "backrow", "wire"
 """Where a message travels inside Flower: message types, record and field."""
 
@@ -31,35 +33,26 @@ class EnrolCall:
     """Coordinator to edge: which of your devices grant contributions to training?
 
     Belongs to no round and asks for no data: budget is reserved after it and before any `RoundCall`.
+
+    Attributes:
+        identities: their identity keys are wanted too, for a secure sum.
     """
 
     run_id: str
+    identities: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolReply:
-    """Edge to coordinator: pseudonyms of the devices that grant; a refusal looks like absence."""
+    """Edge to coordinator: pseudonyms of the devices that grant; a refusal looks like absence.
+
+    Attributes:
+        identities: their Ed25519 public keys in the same order, where they were asked for.
+    """
 
     run_id: str
     devices: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerProof:
-    """That a round stands in the ledger, and that the ledger has only grown. The same bytes for everybody.
-
-    Attributes:
-        checkpoint: the signed note.
-        leaves: hash of every entry up to it, 32 bytes each.
-        reserve: the round's own entry, as it stands in the ledger.
-    """
-
-    checkpoint: bytes
-    leaves: tuple[bytes, ...]
-    reserve: bytes
-
-
-NO_PROOF = LedgerProof(b"", (), b"")
+    identities: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +101,17 @@ class BlindSum:
     values: IntArray
 
 
-Message = EnrolCall | EnrolReply | RoundCall | Contribution | BlindSum
-_TYPES: tuple[type[Message], ...] = (EnrolCall, EnrolReply, RoundCall, Contribution, BlindSum)
+Message = EnrolCall | EnrolReply | RoundCall | Contribution | BlindSum | SecureOpen | SecureCall | SecureReply
+_TYPES: tuple[type[Message], ...] = (
+    EnrolCall,
+    EnrolReply,
+    RoundCall,
+    Contribution,
+    BlindSum,
+    SecureOpen,
+    SecureCall,
+    SecureReply,
+)
 
 
 def encode(message: Message) -> bytes:
@@ -123,19 +125,19 @@ def encode(message: Message) -> bytes:
     arrays: dict[str, tuple[str, NDArray[Any]]] = {}
     match message:
         case EnrolCall():
-            header = {"run": message.run_id}
+            header = {"run": message.run_id, "identities": message.identities}
         case EnrolReply():
             header = {"run": message.run_id, "devices": list(message.devices)}
+            header["identities"] = [key.hex() for key in message.identities]
         case RoundCall():
             header = {
-                "plan": _plan_out(message.plan),
+                "plan": plan_out(message.plan),
                 "trainer": message.trainer,
                 "cohort": message.cohort_size,
                 "devices": list(message.devices),
                 "settings": dict(message.settings),
                 "catalogue": message.catalogue,
-                "ledger": [message.ledger.checkpoint.hex(), message.ledger.reserve.hex()],
-                "leaves": [leaf.hex() for leaf in message.ledger.leaves],
+                "ledger": proof_out(message.ledger),
             }
             arrays = {name: ("f8", np.asarray(tensor)) for name, tensor in message.tensors.items()}
         case Contribution():
@@ -146,6 +148,8 @@ def encode(message: Message) -> bytes:
             header = {"run": message.run_id, "round": message.round, "query": message.query.value}
             header["participants"] = message.participants
             arrays = {"values": ("i8", message.values)}
+        case SecureOpen() | SecureCall() | SecureReply():
+            header, arrays = secure_out(message)
         case _:
             _refuse(message)
     return pack(_TYPES.index(type(message)), header, arrays)
@@ -187,23 +191,31 @@ def decode_signed(data: bytes, public_key: bytes) -> Message:
     return decode(payload)
 
 
+def question_digest(call: RoundCall) -> bytes:
+    """SHA-256 of what a round asks, 32 bytes: the whole call without who is asked and the ledger's proof."""
+    return sha256(encode(replace(call, devices=(), ledger=NO_PROOF))).digest()
+
+
 def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
     if kind is EnrolCall:
-        return EnrolCall(text(header.pop("run")))
+        return EnrolCall(text(header.pop("run")), flag(header.pop("identities")))
     if kind is EnrolReply:
-        return EnrolReply(text(header.pop("run")), texts(header.pop("devices")))
+        keys = tuple(bytes.fromhex(key) for key in texts(header.pop("identities")))
+        return EnrolReply(text(header.pop("run")), texts(header.pop("devices")), keys)
+    if kind is SecureOpen or kind is SecureCall or kind is SecureReply:
+        return secure_in(kind, header, arrays)
     if kind is RoundCall:
         settings = header.pop("settings")
         tensors = {name: arrays.pop(name) for name in list(arrays)}
         return RoundCall(
-            plan=_plan_in(header.pop("plan")),
+            plan=plan_in(header.pop("plan")),
             trainer=text(header.pop("trainer")),
             cohort_size=count(header.pop("cohort")),
             devices=texts(header.pop("devices")),
             tensors=tensors,
             settings={text(name): number(value) for name, value in settings.items()},
             catalogue=text(header.pop("catalogue")),
-            ledger=_proof_in(header.pop("ledger"), header.pop("leaves")),
+            ledger=proof_in(header.pop("ledger")),
         )
     values = arrays.pop("values").astype(np.int64)
     run_id, round_number = text(header.pop("run")), count(header.pop("round"))
@@ -211,53 +223,6 @@ def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArra
     if kind is Contribution:
         return Contribution(run_id, round_number, query, values)
     return BlindSum(run_id, round_number, query, count(header.pop("participants")), values)
-
-
-def _proof_in(ledger: object, leaves: object) -> LedgerProof:
-    checkpoint, reserve = texts(ledger)
-    hashes = tuple(bytes.fromhex(leaf) for leaf in texts(leaves))
-    return LedgerProof(bytes.fromhex(checkpoint), hashes, bytes.fromhex(reserve))
-
-
-def _plan_out(plan: RoundPlan) -> dict[str, Any]:
-    query = plan.query
-    return {
-        "run": plan.run_id,
-        "round": plan.round,
-        "query": [query.query.value, query.version, query.rows, query.columns, query.clip_norm, query.sentinels],
-        "noise_multiplier": plan.noise_multiplier,
-        "scale": plan.scale,
-        "rounding": plan.rounding.value,
-        "noise": plan.noise.value,
-        "aggregation": plan.aggregation.value,
-        "population": plan.population,
-        "minimum": plan.minimum,
-        "simulated": plan.simulated,
-        "omitted": plan.omitted,
-    }
-
-
-def _plan_in(data: dict[str, Any]) -> RoundPlan:
-    name, version, rows, columns, clip_norm, sentinels = data.pop("query")
-    plan = RoundPlan(
-        run_id=text(data.pop("run")),
-        round=count(data.pop("round")),
-        query=QuerySchema(
-            Query(name), count(rows), count(columns), number(clip_norm), count(sentinels), count(version)
-        ),
-        noise_multiplier=number(data.pop("noise_multiplier")),
-        scale=number(data.pop("scale")),
-        rounding=Rounding(data.pop("rounding")),
-        noise=Noise(data.pop("noise")),
-        aggregation=Aggregation(data.pop("aggregation")),
-        population=count(data.pop("population")),
-        minimum=count(data.pop("minimum")),
-        simulated=flag(data.pop("simulated")),
-        omitted=number(data.pop("omitted")),
-    )
-    if data:
-        raise MalformedMessageError(f"the plan has unknown fields {sorted(data)}: refuse what is not understood")
-    return plan
 
 
 def _refuse(value: object) -> NoReturn:

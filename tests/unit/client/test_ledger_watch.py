@@ -8,7 +8,8 @@ import pytest
 from backrow.client import Device
 from backrow.privacy.errors import ForkError, LedgerError, ProofError, RefusedCallError, RollbackError, SignatureError
 from backrow.privacy.ledger.entries import EnrolmentEntry
-from backrow.privacy.wire import NO_PROOF, LedgerProof, RoundCall
+from backrow.privacy.wire import RoundCall
+from backrow.privacy.wire_plan import NO_PROOF, LedgerProof
 from tests.unit.client.bundles import STRANGER
 from tests.unit.client.devices import contribution, ready, round_call, signed
 from tests.unit.client.growing import GrowingLedger

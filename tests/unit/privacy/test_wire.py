@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,8 @@ from backrow.privacy import wire
 from backrow.privacy.errors import MalformedMessageError, SignatureError
 from backrow.privacy.queries import Query
 from backrow.privacy.signing import SigningKey
+from backrow.privacy.wire_plan import NO_PROOF
+from backrow.privacy.wire_secure import ADVERTISE, MASK, SecureCall, SecureOpen, SecureReply
 from tests.builders import gradient_call, plan
 
 KEY = SigningKey(bytes(range(32)))
@@ -24,6 +27,10 @@ EVERY_MESSAGE = [
     CALL,
     wire.Contribution("run", 1, Query.GRADIENT, np.array([[-(2**40)], [2**40]])),
     SUM,
+    wire.EnrolReply("run", ("d1",), (bytes(range(32)),)),
+    SecureOpen(plan(), 10, bytes(32), bytes(range(32)), 0.05, 0.1, NO_PROOF),
+    SecureCall("run", 1, ADVERTISE, b"signed", {"d1": b"", "d2": b"\x00\x01"}),
+    SecureReply("run", 1, MASK, {}, ("d1", "d2"), np.array([0, 2**32 - 1], dtype=np.uint32)),
 ]
 
 
@@ -161,3 +168,19 @@ def test_an_unsafe_plan_cannot_arrive_over_the_wire() -> None:
 
 def test_plans_differ_when_any_field_does() -> None:
     assert plan(number=1) != plan(number=2)
+
+
+def test_parts_for_one_device_given_twice_are_refused() -> None:
+    data = wire.encode(SecureCall("run", 1, ADVERTISE, b"", {"d1": b"a", "d2": b"b"}))
+    header, body = parts(data)
+    header["parts"][1][0] = "d1"
+    with pytest.raises(MalformedMessageError, match="named twice"):
+        wire.decode(rebuilt(data, header, body))
+
+
+def test_the_question_s_digest_is_the_same_for_every_edge_and_changes_with_the_question() -> None:
+    elsewhere = replace(CALL, devices=("other",))
+    assert wire.question_digest(elsewhere) == wire.question_digest(CALL)
+    moved = {"factors": CALL.tensors["factors"] + 1e-12}
+    for other in (replace(CALL, tensors=moved), replace(CALL, trainer="subspace"), replace(CALL, settings={})):
+        assert wire.question_digest(other) != wire.question_digest(CALL)
