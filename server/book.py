@@ -24,7 +24,7 @@ from backrow.privacy.ledger.releases import release_entry
 from backrow.privacy.ledger.store import Ledger
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.signing import SigningKey
-from backrow.privacy.wire import LedgerProof
+from backrow.privacy.wire_plan import LedgerProof
 from backrow.server.budget import ACCOUNTANT, spent_epsilon, spent_of, zcdp_spent
 from backrow.server.cohort import Cohort
 from backrow.server.crowd import crowd_of
