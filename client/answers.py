@@ -55,6 +55,24 @@ def answer_block(
     return total
 
 
+def titles_of(call: RoundCall) -> int | None:
+    """How many titles a call is about: its rows; of an evaluation, whose rows are metrics, those of its tensors."""
+    if call.plan.query.over_titles:
+        return call.plan.query.titles
+    rows = {tensor.shape[:1] for tensor in call.tensors.values()}
+    return next(iter(rows.pop()), None) if len(rows) == 1 else None
+
+
+def since_of(call: RoundCall) -> int | None:
+    """Unix seconds from which on events are not part of the answer; None: all are.
+
+    Raises:
+        LookupError: an evaluation that names none.
+    """
+    since = call.settings.get("since") if call.plan.query.over_titles else call.settings["since"]
+    return None if since is None else int(since)
+
+
 def split_blocks(slots: Sequence[int]) -> list[tuple[int, list[int]]]:
     """Group ascending enrolment slots into fixed blocks: (block number, positions in `slots`)."""
     blocks: dict[int, list[int]] = {}

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from backrow.client.answers import answer_device
+from backrow.client.answers import answer_device, since_of, titles_of
 from backrow.client.consent import Consent
 from backrow.client.events import WatchEvent
 from backrow.client.installed import install_bundle, installed_model
@@ -211,8 +211,8 @@ class Device:
                 self._model = installed_model(self._folder, self._coordinator_key)
             return self._model
 
-    def _preferences(self, model: PublicModel, recent_seconds: int) -> Preferences:
-        return confidence(self._history.events(), model.rows, self._clock(), recent_seconds)
+    def _preferences(self, model: PublicModel, recent_seconds: int, since: int | None = None) -> Preferences:
+        return confidence(self._history.events(), model.rows, self._clock(), recent_seconds, since)
 
     def _check(self, call: wire.RoundCall, source: RandomSource) -> PublicModel:
         """The model whose catalogue the call's rows are. Raises RefusedCallError."""
@@ -226,7 +226,7 @@ class Device:
         if plan.round in self._answered(plan.run_id):
             raise RefusedCallError("this round was answered already: a device counts once")
         model = self._installed()
-        rows = (plan.query.titles, call.catalogue)
+        rows = (titles_of(call), call.catalogue)
         if model is None or rows != (len(model.ids), catalogue_digest(model.ids)):
             raise RefusedCallError("the call is about a catalogue this device does not have: install its bundle first")
         return model
@@ -234,7 +234,7 @@ class Device:
     def _answer(self, call: wire.RoundCall, model: PublicModel, source: RandomSource) -> wire.Contribution:
         try:
             recent_seconds = int(call.settings.get("recent_seconds", RECENT_SECONDS))
-            history = self._preferences(model, recent_seconds).history
+            history = self._preferences(model, recent_seconds, since_of(call)).history
             update = answer_device(call, history, source)
         except ImportError as problem:
             raise RefusedCallError(f"the call's trainer needs {problem.name}, which is not installed here") from None

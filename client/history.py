@@ -10,6 +10,9 @@ IntArray = NDArray[np.int32]
 FloatArray = NDArray[np.float64]
 
 
+_NONE = np.zeros(0, dtype=np.int32)
+
+
 class RawHistory:
     """One device's confidence weights by catalogue row. Cannot be pickled, copied or printed.
 
@@ -17,19 +20,32 @@ class RawHistory:
         titles: shape (watched,), distinct catalogue rows, ascending.
         weights: shape (watched,), > 0.
         recent: shape (watched,), True where watched within the public recency window.
+        fresh: catalogue row of a title watched after all others, for evaluation only; None if there is none.
+        passed: catalogue rows known to the owner that do not count, such as disliked ones: never recommended.
     """
 
-    __slots__ = ("recent", "titles", "weights")
+    __slots__ = ("fresh", "passed", "recent", "titles", "weights")
 
-    def __init__(self, titles: IntArray, weights: FloatArray, recent: NDArray[np.bool_] | None = None) -> None:
+    def __init__(
+        self,
+        titles: IntArray,
+        weights: FloatArray,
+        recent: NDArray[np.bool_] | None = None,
+        fresh: int | None = None,
+        passed: IntArray | None = None,
+    ) -> None:
         if len(titles) != len(weights) or (recent is not None and len(recent) != len(titles)):
             raise ValueError("titles, weights and recent have one entry per watched title")
         if len(titles) and (np.any(np.diff(titles) <= 0) or titles[0] < 0):
             raise ValueError("titles must be distinct catalogue rows in ascending order")
         if not (np.all(np.isfinite(weights)) and np.all(weights > 0)):
             raise ValueError("confidence weights must be positive and finite")
+        if fresh is not None and (fresh < 0 or fresh in titles or (passed is not None and fresh in passed)):
+            raise ValueError("a fresh title is a catalogue row that nothing was known of before")
         self.titles = titles
         self.weights = weights
+        self.fresh = fresh
+        self.passed = _NONE if passed is None else passed
         self.recent = np.zeros(len(titles), dtype=np.bool_) if recent is None else recent
 
     def __len__(self) -> int:

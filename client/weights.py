@@ -15,6 +15,10 @@ The rule, for one title (events in the order of their times):
 
 A disliked title has no weight and is never recommended. A title completed once weighs exactly 1, so data
 that only knows "watched" gives binary weights.
+
+A run that evaluates itself names a public time. What happened from then on is kept out of the weights; the
+title begun first since then, if it counts and nothing was known of it before, is fresh: what the model ought
+to have recommended.
 """
 
 import math
@@ -96,6 +100,10 @@ class _Title:
     def disliked(self) -> bool:
         return self.early_skip or (self.rating is not None and self.rating <= DISLIKED_AT_MOST)
 
+    @property
+    def hidden(self) -> bool:
+        return self.seen or self.disliked
+
     def weight(self) -> float:
         if self.disliked:
             return 0.0
@@ -115,7 +123,9 @@ class _Title:
         return max(self.reached, OPEN_AT_LEAST if self.open else STOPPED_AT_LEAST)
 
 
-def confidence(events: Iterable[WatchEvent], rows: Mapping[str, int], now: int, recent_seconds: int) -> Preferences:
+def confidence(
+    events: Iterable[WatchEvent], rows: Mapping[str, int], now: int, recent_seconds: int, since: int | None = None
+) -> Preferences:
     """Confidence weights by the rule at the top of this module.
 
     Args:
@@ -123,26 +133,42 @@ def confidence(events: Iterable[WatchEvent], rows: Mapping[str, int], now: int, 
         rows: catalogue row by title id.
         now: Unix seconds.
         recent_seconds: a title touched this long ago or less is recent, >= 0.
+        since: Unix seconds; the preferences are those of then, and later events decide what is fresh only.
 
     Raises:
         ValueError: recent_seconds < 0.
     """
     if recent_seconds < 0:
         raise ValueError(f"the recency window is a number of seconds >= 0, got {recent_seconds}")
-    titles: dict[str, _Title] = {}
-    for event in sorted(events, key=lambda event: event.at):
-        if event.title is not None:
-            titles.setdefault(event.title, _Title()).add(event)
+    ordered = sorted(events, key=lambda event: event.at)
+    titles = _fold(event for event in ordered if since is None or event.at < since)
+    fresh = None
+    if since is not None:
+        now = min(now, since)
+        later = _fold(event for event in ordered if event.at >= since).items()
+        fresh = next((rows[n] for n, t in later if n in rows and n not in titles and t.weight() > 0), None)
     known = sorted(
         (rows[name], weight, title.latest >= now - recent_seconds)
         for name, title in titles.items()
         if name in rows and (weight := title.weight()) > 0
     )
+    passed = [rows[n] for n, title in titles.items() if n in rows and title.hidden and not title.weight() > 0]
     history = RawHistory(
         np.array([row for row, _, _ in known], dtype=np.int32),
         np.array([weight for _, weight, _ in known], dtype=np.float64),
         np.array([recent for _, _, recent in known], dtype=np.bool_),
+        fresh,
+        np.array(sorted(passed), dtype=np.int32),
     )
     seen = sorted((-title.latest, name) for name, title in titles.items() if title.seen)
     disliked = frozenset(name for name, title in titles.items() if title.disliked)
     return Preferences(history, tuple(name for _, name in seen), disliked)
+
+
+def _fold(events: Iterable[WatchEvent]) -> dict[str, _Title]:
+    """What is known of every title, the first touched first; events: by time."""
+    titles: dict[str, _Title] = {}
+    for event in events:
+        if event.title is not None:
+            titles.setdefault(event.title, _Title()).add(event)
+    return titles

@@ -11,7 +11,7 @@ from safetensors.numpy import save
 from backrow.privacy.bundle import CATALOGUE, MANIFEST, MODEL, canonical, sign_manifest
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.units import PrivacyClaim
-from backrow.server.programs.base import FloatArray, ModelTensors
+from backrow.server.programs.base import PUBLISHED, FloatArray, ModelTensors
 from backrow.server.programs.prior import starting_factors
 from backrow.server.round import Release
 
@@ -29,7 +29,7 @@ def write_bundle(
     Args:
         folder: created; must not exist.
         catalogue: one mapping per title in row order: id, name, genres, year.
-        releases: everything the model was made from; their receipts go into the manifest.
+        releases: everything released so far, of which the model was made; their receipts go into the manifest.
         claim: what the releases cost in all.
 
     Raises:
@@ -70,7 +70,7 @@ def _write(
     if model.recent is not None:
         tensors["recent"] = model.recent
     files = {
-        MODEL: save({name: np.ascontiguousarray(tensor, dtype=np.float32) for name, tensor in tensors.items()}),
+        MODEL: save({name: np.ascontiguousarray(tensor, dtype=PUBLISHED) for name, tensor in tensors.items()}),
         CATALOGUE: canonical(list(catalogue)),
     }
     manifest = {

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
 from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query, QuerySchema
+from backrow.privacy.queries import Query, QuerySchema, evaluation_schema
 
 ROUNDED_CLIP_NORM = 2**24
 """Clip norm in integers (at least): rounding then adds less than .01 % to the sensitivity."""
@@ -26,7 +26,10 @@ class RunSettings:
         rounds: training rounds after the counts.
         learning_rate: of the gradient program.
         popularity_share, recent_share: of the budget (mu squared); recent 0 asks no recent counts.
-        recent_seconds: the public window of the recent counts, back from each device's now.
+        evaluation_share: of the budget, for one evaluation of the model after the last round; 0 asks none.
+        since: Unix seconds; devices keep what happened later out of every answer, and are evaluated on it. Real
+            devices without it have nothing to be evaluated on, and are not asked.
+        recent_seconds: the public window of the recent counts, back from each device's now (or from `since`).
         alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
         simulated: noise is seeded or floating point.
         hosted: devices are hosted by a simulated edge, which may round sums of blocks.
@@ -46,6 +49,8 @@ class RunSettings:
     learning_rate: float
     popularity_share: float = 0.1
     recent_share: float = 0.02
+    evaluation_share: float = 0.01
+    since: int | None = None
     recent_seconds: int = 28 * 86_400
     alpha0: float = 0.4
     ridge: float = 0.1
@@ -57,6 +62,11 @@ class RunSettings:
     event: tuple[tuple[str, float], ...] = ()
 
     @property
+    def evaluates(self) -> bool:
+        """Whether the schedule ends with an evaluation. Simulated devices are told what is fresh to them."""
+        return self.evaluation_share > 0 and (self.hosted or self.since is not None)
+
+    @property
     def noise(self) -> Noise:
         """Opacus adds its noise per block; everything else once, as integers."""
         return Noise.BLOCK if self.trainer == "opacus" and self.epsilon is not None else Noise.ONCE
@@ -65,12 +75,17 @@ class RunSettings:
 def shares_of(settings: RunSettings) -> tuple[float, ...]:
     """Share of the budget (mu squared) of every round, in order; they sum to 1."""
     counts = [settings.popularity_share] + ([settings.recent_share] if settings.recent_share > 0 else [])
+    last = [settings.evaluation_share] if settings.evaluates else []
     if settings.rounds == 0:
-        return tuple(share / math.fsum(counts) for share in counts)
-    rest = 1 - math.fsum(counts)
-    if rest <= 0:
-        raise ValueError("popularity_share and recent_share must leave some budget for training: lower them")
-    return (*counts, *[rest / settings.rounds] * settings.rounds)
+        counts = [share / math.fsum(counts) * (1 - math.fsum(last)) for share in counts]
+    rest = 1 - math.fsum([*counts, *last])
+    if min(counts) <= 0 or (settings.rounds > 0 and rest <= 0):
+        raise ValueError(
+            "popularity_share, recent_share and evaluation_share must leave some budget for training: lower them"
+        )
+    if settings.rounds == 0:
+        return (*counts, *last)
+    return (*counts, *[rest / settings.rounds] * settings.rounds, *last)
 
 
 def with_sentinels(schema: QuerySchema, coordinates: int) -> QuerySchema:
@@ -80,7 +95,7 @@ def with_sentinels(schema: QuerySchema, coordinates: int) -> QuerySchema:
 
 
 def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Schedule:
-    """The committed schedule: counts first, then the training rounds.
+    """The committed schedule: counts first, then the training rounds, then the evaluation.
 
     Args:
         settings: the public numbers.
@@ -94,6 +109,7 @@ def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Sche
     counts = QuerySchema(Query.POPULARITY, settings.titles, 1, clip_norm=1.0)
     schemas = [counts] + ([replace(counts, query=Query.RECENT)] if settings.recent_share > 0 else [])
     schemas += [training] * settings.rounds if training is not None else []
+    schemas += [evaluation_schema()] if settings.evaluates else []
     schemas = [with_sentinels(schema, settings.sentinels) for schema in schemas]
     if settings.epsilon is None:
         multipliers: tuple[float, ...] = (0.0,) * len(schemas)

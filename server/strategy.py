@@ -199,7 +199,9 @@ class Coordinator:
 
 
 def with_sentinel_rows(tensor: FloatArray, plan: RoundPlan) -> FloatArray:
-    """A public tensor over titles, with zero rows for the sentinels."""
+    """A public tensor over titles, with zero rows for the sentinels, where these come after titles."""
+    if not plan.query.over_titles:
+        return tensor
     return np.vstack([tensor, np.zeros((plan.query.sentinels, tensor.shape[1]))])
 
 

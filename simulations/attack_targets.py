@@ -36,8 +36,13 @@ def hosted_devices(population: Population) -> Hosted:
 
 def with_empty_devices(population: Population, number: int) -> Population:
     """The population and so many more granting devices that have watched nothing."""
-    starts = np.concatenate([population.starts, np.full(number, population.starts[-1])])
-    return replace(population, starts=starts, granted=np.concatenate([population.granted, np.ones(number, np.bool_)]))
+    return replace(
+        population,
+        starts=np.pad(population.starts, (0, number), mode="edge"),
+        granted=np.pad(population.granted, (0, number), constant_values=True),
+        fresh=np.pad(population.fresh, (0, number), constant_values=-1),
+        passed_starts=np.pad(population.passed_starts, (0, number), mode="edge"),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,8 @@ class CraftedCanaries:
     """Devices whose whole clipped update is one coordinate, another for every canary (Dirac canaries).
 
     Nothing shows a device more clearly: the strongest test of the sums. Each canary is a device that has watched
-    nothing; an included one sends its crafted update instead of zeros.
+    nothing; an included one sends its crafted update instead of zeros. Where rows are not titles (an evaluation's
+    few metrics) there is no coordinate for each: they are silent there, and that release adds nothing to the bound.
 
     Attributes:
         included: the coins.
@@ -74,6 +80,8 @@ class CraftedCanaries:
     def answers(self, call: RoundCall, random: RandomSource) -> OuterBlock:
         query, everyone = call.plan.query, np.arange(len(self.rows))
         left, right = np.zeros((len(self.rows), query.rows)), np.zeros((len(self.rows), query.columns))
+        if not query.over_titles:
+            return clip_outer(left, right, query.clip_norm)
         left[everyone, self.rows] = OVERSIZE * query.clip_norm
         columns = SeededRandom(self.seed, "attack", "columns", call.plan.round).numpy()
         right[everyone, columns.integers(query.columns, size=len(self.rows))] = 1.0
@@ -93,7 +101,7 @@ class CraftedCanaries:
 
     def silent(self, answers: OuterBlock, residual: Int64Array) -> Int64Array:
         """The coordinates of excluded canaries: everybody else is known, so what is left is noise."""
-        out = np.flatnonzero(~self.included)
+        out = np.flatnonzero(~self.included & np.any(answers.left, axis=1))
         return np.asarray(residual[self.rows[out], np.argmax(np.abs(answers.right[out]), axis=1)])
 
 

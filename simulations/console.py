@@ -14,7 +14,18 @@ from backrow.simulations.progress import Observer
 from backrow.simulations.progress import Progress as News
 from backrow.simulations.results import Results, Row
 from backrow.simulations.scenario import PrivacySection
-from backrow.simulations.wording import NOTHING, claim_of, duration, epsilon, model_name, rate, size, spent, terms
+from backrow.simulations.wording import (
+    NOTHING,
+    claim_of,
+    duration,
+    epsilon,
+    learned,
+    model_name,
+    rate,
+    size,
+    spent,
+    terms,
+)
 
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
@@ -111,6 +122,15 @@ def print_results(results: Results) -> None:
     for row in results.rows[:1]:
         claim = claim_of(row, simulated=results.simulated)
         say(f"{model_name(row)}: {claim or 'no privacy claimed'}")
+    print_learned(results)
+
+
+def print_learned(results: Results) -> None:
+    """What the coordinator learned of the model's quality, beside the truth that only a simulator knows."""
+    if results.released is not None:
+        released, truth = learned(results.released)
+        say(released)
+        say(truth, "dim")
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:

@@ -101,6 +101,11 @@ def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Data
         "its own; whoever sees two of them must count both.\n",
         "dim",
     )
+    for name, results in runs:
+        if name == SHOWN:
+            console.say(f"{name}, full catalogue, from the devices themselves:")
+            console.print_learned(results)
+            console.say("")
     viewer = dataset.viewers[0]
     print_shelf(picks_for(folder / SHOWN, viewer, 10), f"viewer {viewer}")
 

@@ -1,34 +1,86 @@
-"""Rows of results.json: a model or baseline, scored under a protocol. Ground truth, never released."""
+"""Rows of results.json: a model or baseline, scored under a protocol. Ground truth, never released.
+
+What is released of a model's quality (`released_figures`) was asked of devices and paid for; it is told apart.
+"""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backrow.client.model import PublicModel
-from backrow.client.solve import gram, solve_block
+from backrow.client.training.evaluation import personal_scores
+from backrow.privacy.plan import RoundPlan
+from backrow.privacy.queries import Metric
 from backrow.privacy.units import PrivacyClaim
+from backrow.server.programs.metrics import Estimate, ReleasedMetrics
 from backrow.simulations.baselines.registry import make_baseline
 from backrow.simulations.metrics import Scorer, evaluate
 from backrow.simulations.pipeline import Prepared
 from backrow.simulations.population import Population
 from backrow.simulations.progress import Observer, Progress
-from backrow.simulations.results import Row
+from backrow.simulations.results import Interval, Released, ReleasedFigure, Row
 from backrow.simulations.scenario import Scenario
 
 
 def model_scorer(model: PublicModel, population: Population) -> Scorer:
     """Scores as each device computes them for itself, withheld or not: its own factors never leave it."""
     factors = np.asarray(model.item_factors, dtype=np.float64)
-    shared = gram(factors)
 
     def score(viewers: NDArray[np.int32]) -> NDArray[np.float64]:
         block = [population.history(int(viewer)) for viewer in viewers]
-        user_factors = solve_block(factors, block, model.alpha0, model.ridge, item_gram=shared)
-        empty = np.array([len(history) == 0 for history in block])
-        return np.asarray(np.where(empty[:, None], model.popularity, user_factors @ factors.T))
+        return personal_scores(factors, model.popularity, block, model.alpha0, model.ridge, item_gram=model.item_gram)
 
     return score
+
+
+def released_figures(
+    metrics: ReleasedMetrics, plan: RoundPlan, claim: PrivacyClaim, model: PublicModel, prepared: Prepared
+) -> Released:
+    """What the coordinator learned about its model, beside the ground truth of the same devices.
+
+    Args:
+        metrics: released.
+        plan: of the evaluation.
+        claim: of that round alone.
+        model: as published.
+        prepared: whose granting devices were asked.
+    """
+    split, people = prepared.split, prepared.population
+    asked = replace(split, test=np.where(people.granted, split.test, np.int32(-1)), negatives=None)
+    ours = evaluate(model_scorer(model, people), asked)
+    popular = evaluate(lambda viewers: np.tile(model.popularity, (len(viewers), 1)), asked)
+    truth = {
+        Metric.HIT: ours.hr,
+        Metric.NDCG: ours.ndcg,
+        Metric.POPULAR_HIT: popular.hr,
+        Metric.POPULAR_NDCG: popular.ndcg,
+    }
+    private = claim.epsilon is not None
+    return Released(
+        round=plan.round,
+        epsilon=claim.epsilon,
+        delta=claim.delta if private else None,
+        unit=claim.unit.value if private else None,
+        adjacency=claim.adjacency.value if private else None,
+        noise_scale=metrics.noise_scale,
+        confidence=metrics.confidence,
+        figures=tuple(
+            ReleasedFigure(
+                name=metric.value,
+                rate=_interval(metrics.rates[metric]),
+                per_device=_interval(metrics.per_device[metric]),
+                truth=None if np.isnan(value) else value,
+            )
+            for metric, value in truth.items()
+        ),
+        gain=_interval(metrics.gain),
+    )
+
+
+def _interval(estimate: Estimate) -> Interval:
+    return Interval(value=estimate.value, low=estimate.low, high=estimate.high)
 
 
 def baseline_rows(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:

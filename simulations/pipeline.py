@@ -1,9 +1,11 @@
 """From a scenario to what a run needs: data, split, population, committed schedule."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backrow.client.weights import confidence
 from backrow.privacy.accounting.claim import claim
@@ -54,14 +56,20 @@ def prepare(scenario: Scenario, *, now: int | None = None) -> Prepared:
     split = make_split(dataset, scenario.data.split)
     if scenario.evaluation.tuning:
         split = tuning_view(split)
-    return Prepared(dataset, split, people(scenario, dataset, split.train))
+    return Prepared(dataset, split, people(scenario, dataset, split.train, split.test))
 
 
-def people(scenario: Scenario, dataset: Dataset, train: Interactions) -> Population:
+def people(
+    scenario: Scenario, dataset: Dataset, train: Interactions, fresh: NDArray[np.int32] | None = None
+) -> Population:
     """One device per viewer, in the order of the data set.
 
     With `signals = "interactions"` every watched title weighs 1; with `"events"` each rating becomes a
     generated stream of watch events, and those the device's own confidence weights.
+
+    Args:
+        train: what devices answer from.
+        fresh: shape (viewers,), the title each device evaluates the model on; -1, or no array: none.
     """
     viewers = len(dataset.viewers)
     if not len(train.title):
@@ -72,9 +80,11 @@ def people(scenario: Scenario, dataset: Dataset, train: Interactions) -> Populat
     user, title = train.user[order], train.title[order]
     starts = np.searchsorted(user, np.arange(viewers + 1)).astype(np.int64)
     granted = SeededRandom(scenario.seed, "consent").numpy().random(viewers) >= scenario.cohort.withheld
+    held_out = np.full(viewers, -1, dtype=np.int32) if fresh is None else fresh
     if scenario.data.signals == "interactions":
         recent = train.timestamp[order] >= now - recent_seconds
-        return Population(starts, title, np.ones(len(title)), recent, granted)
+        nobody, nothing = np.zeros_like(starts), np.zeros(0, dtype=np.int32)
+        return Population(starts, title, np.ones(len(title)), recent, granted, held_out, nobody, nothing)
     rows = {name: row for row, name in enumerate(dataset.catalogue.ids)}
     histories = []
     for viewer in range(viewers):
@@ -83,14 +93,21 @@ def people(scenario: Scenario, dataset: Dataset, train: Interactions) -> Populat
         # A generated stream runs on after its last rating: the snapshot is taken after all of it.
         end = max([now, *(event.at + 1 for event in events)])
         histories.append(confidence(events, rows, end, recent_seconds).history)
-    sizes = np.array([len(history) for history in histories])
     return Population(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+        _starts([len(history) for history in histories]),
         np.concatenate([history.titles for history in histories]),
         np.concatenate([history.weights for history in histories]),
         np.concatenate([history.recent for history in histories]),
         granted,
+        held_out,
+        _starts([len(history.passed) for history in histories]),
+        np.concatenate([history.passed for history in histories]),
     )
+
+
+def _starts(sizes: Sequence[int]) -> NDArray[np.int64]:
+    """Where the entries of each device start, shape (devices + 1,)."""
+    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def run_id(scenario: Scenario, dataset: Dataset) -> str:
@@ -120,6 +137,7 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         learning_rate=steps.learning_rate if model.learning_rate is None else model.learning_rate,
         popularity_share=model.popularity_share,
         recent_share=model.recent_share,
+        evaluation_share=model.evaluation_share,
         recent_seconds=scenario.data.recent_days * DAY,
         alpha0=model.alpha0,
         ridge=model.ridge,

@@ -14,7 +14,7 @@ from backrow.client.edge import SimulatedEdge
 from backrow.client.history import RawHistory
 from backrow.privacy.randomness import RandomSource, SeededRandom
 
-_ARRAYS = ("starts", "titles", "weights", "recent", "granted")
+_ARRAYS = ("starts", "titles", "weights", "recent", "granted", "fresh", "passed_starts", "passed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,9 @@ class Population:
         weights: confidence weights, > 0.
         recent: watched within the public recency window.
         granted: shape (devices,), whether the owner grants contributions.
+        fresh: shape (devices,), catalogue row of the title held out for evaluation; -1: none.
+        passed_starts: shape (devices + 1,), where each device's entries of `passed` start.
+        passed: catalogue rows known to the owner that do not count.
     """
 
     starts: NDArray[np.int64]
@@ -34,6 +37,9 @@ class Population:
     weights: NDArray[np.float64]
     recent: NDArray[np.bool_]
     granted: NDArray[np.bool_]
+    fresh: NDArray[np.int32]
+    passed_starts: NDArray[np.int64]
+    passed: NDArray[np.int32]
 
     def __len__(self) -> int:
         return len(self.granted)
@@ -41,7 +47,11 @@ class Population:
     def history(self, slot: int) -> RawHistory:
         """The raw history of one device."""
         part = slice(self.starts[slot], self.starts[slot + 1])
-        return RawHistory(self.titles[part], self.weights[part], self.recent[part])
+        passed = self.passed[self.passed_starts[slot] : self.passed_starts[slot + 1]]
+        fresh = int(self.fresh[slot])
+        return RawHistory(
+            self.titles[part], self.weights[part], self.recent[part], fresh if fresh >= 0 else None, passed
+        )
 
     def write(self, folder: Path) -> None:
         """Write as plain .npy files; the folder must not exist."""

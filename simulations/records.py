@@ -63,7 +63,8 @@ def notes_of(scenario: Scenario, committed: Committed) -> tuple[str, ...]:
     notes = [
         f"rankings are over {committed.settings.titles} titles ({scope})",
         "evaluated on the validation titles" if scenario.evaluation.tuning else "evaluated on the test titles",
-        "metrics are the simulator's ground truth; they are not released and cost no privacy",
+        "the figures of the models are the simulator's ground truth; they are not released and cost no privacy",
+        *_evaluation_notes(committed),
         "tuning is outside epsilon",
     ]
     if scenario.trainer == "opacus-event":
@@ -77,3 +78,15 @@ def notes_of(scenario: Scenario, committed: Committed) -> tuple[str, ...]:
     if scenario.trainer.startswith("opacus"):
         notes.append("Opacus' noise is floating point: this run is stamped simulated and claims nothing in production")
     return tuple(notes)
+
+
+def _evaluation_notes(committed: Committed) -> list[str]:
+    """What was asked about the model, if it was."""
+    settings = committed.settings
+    if not settings.evaluates:
+        return []
+    cost = "without noise" if settings.epsilon is None else f"for {settings.evaluation_share:g} of the budget"
+    return [
+        f"what the coordinator learned of the model's quality it asked of the devices in the last round, {cost}; the "
+        "intervals cover the noise, not how other devices would differ"
+    ]

@@ -55,6 +55,65 @@ class Row(BaseModel):
         return self.epsilon is not None
 
 
+class Interval(BaseModel):
+    """A released figure, with the interval that its noise leaves.
+
+    Attributes:
+        value: None where the noise leaves nothing to say.
+        low, high: of the interval.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    value: float | None
+    low: float
+    high: float
+
+
+class ReleasedFigure(BaseModel):
+    """One figure that devices reported under differential privacy, and what is true.
+
+    Attributes:
+        name: as `privacy.queries.Metric`.
+        rate: mean over the devices with a fresh title.
+        per_device: mean over all enrolled devices.
+        truth: the rate without noise: ground truth of the simulator, never released; None if nobody was evaluated.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str
+    rate: Interval
+    per_device: Interval
+    truth: float | None
+
+
+class Released(BaseModel):
+    """The evaluation that the run asked of its devices, in its own budget: what the coordinator learned.
+
+    Attributes:
+        round: its release in the ledger.
+        epsilon: of this release alone; the run's epsilon covers it too. None where no privacy is claimed.
+        delta, unit, adjacency: of that claim.
+        noise_scale: standard deviation of the noise on each sum.
+        confidence: of every interval. Noise is in it, sampling of devices is not.
+        figures: full catalogue, lists of ten.
+        gain: HR@10 of the model less that of popularity.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    round: int
+    epsilon: float | None
+    delta: float | None
+    unit: str | None
+    adjacency: str | None
+    noise_scale: float
+    confidence: float
+    figures: tuple[ReleasedFigure, ...]
+    gain: Interval
+
+
 class Results(BaseModel):
     """One run.
 
@@ -72,6 +131,7 @@ class Results(BaseModel):
         simulated: noise came from a seed or from floating point: no production claim.
         notes: what else should be said.
         extras: figures in other units than the rows', such as an event-level epsilon.
+        released: what the coordinator learned of the model's quality; None if it did not ask.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -89,6 +149,7 @@ class Results(BaseModel):
     simulated: bool = True
     notes: tuple[str, ...] = ()
     extras: dict[str, float] = Field(default_factory=dict)
+    released: Released | None = None
 
     def under(self, protocol: Literal["full", "ncf"]) -> tuple[Row, ...]:
         """The rows of one protocol."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from backrow.client.model import PublicModel
+from backrow.privacy.accounting.claim import claim_of
 from backrow.privacy.bundle import open_bundle
 from backrow.privacy.errors import ScenarioError
 from backrow.privacy.ledger.files import LEDGER
@@ -21,21 +22,22 @@ from backrow.privacy.plan import Noise
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import Outcome, RoundReport
-from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer
+from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer, released_figures
 from backrow.simulations.pipeline import Committed, Prepared, commit, prepare
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.records import notes_of, round_row, warnings_of, write_metrics
 from backrow.simulations.report.run_report import write_report
-from backrow.simulations.results import Results, Row
+from backrow.simulations.results import Released, Results, Row
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedModel:
-    """A trained and published model with its evaluation."""
+    """A trained and published model with its evaluation: ground truth, and what was released of it."""
 
     rows: list[Row]
+    released: Released | None
     trained: Trained
     committed: Committed
 
@@ -130,6 +132,7 @@ def _run_into(
         warnings=warnings_of(prepared, committed, finished.trained),
         simulated=committed.claim.simulated,
         notes=notes_of(scenario, committed),
+        released=finished.released,
     )
     rounds = [round_row(report) for report in finished.trained.outcome.reports]
     write_metrics(folder / "metrics.parquet", rounds)
@@ -241,7 +244,12 @@ def finish_model(
         model=model, trainer=scenario.trainer, claim=trained.spent, target=scenario.privacy.epsilon,
         bytes_up=bytes_up, seconds=trained.seconds,
     )  # fmt: skip
-    return FinishedModel(rows, trained, committed)
+    metrics, last = outcome.program.metrics(), outcome.reports[-1].plan
+    released = None
+    if metrics is not None:
+        alone = claim_of([last], committed.schedule)
+        released = released_figures(metrics, last, alone, public, prepared)
+    return FinishedModel(rows, released, trained, committed)
 
 
 def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:

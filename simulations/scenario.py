@@ -103,7 +103,9 @@ class ModelSection(Section):
     Attributes:
         rounds: training rounds after the counts.
         learning_rate: of the gradient trainers, > 0.
-        popularity_share, recent_share: of the budget (mu squared); the rest is for training.
+        popularity_share, recent_share: of the budget (mu squared); what all shares leave is for training.
+        evaluation_share: for one question, after the last round, how well the model ranks each owner's held-out
+            title; 0 does not ask.
         alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
     """
 
@@ -111,13 +113,16 @@ class ModelSection(Section):
     learning_rate: float | None = Field(default=None, gt=0)
     popularity_share: float = Field(default=0.1, gt=0, lt=1)
     recent_share: float = Field(default=0.02, ge=0, lt=1)
+    evaluation_share: float = Field(default=0.01, ge=0, lt=1)
     alpha0: float = Field(default=0.4, gt=0)
     ridge: float = Field(default=0.1, gt=0)
 
     @model_validator(mode="after")
     def _something_is_left(self) -> Self:
-        if self.popularity_share + self.recent_share >= 1:
-            raise ValueError("popularity_share and recent_share must leave some budget for training: lower them")
+        if self.popularity_share + self.recent_share + self.evaluation_share >= 1:
+            raise ValueError(
+                "popularity_share, recent_share and evaluation_share must leave some budget for training: lower them"
+            )
         return self
 
 
@@ -160,7 +165,7 @@ class EventSection(Section):
 
 
 class EvaluationSection(Section):
-    """What is measured. Ground truth of the simulator: nothing of it is ever released.
+    """What is measured. Ground truth of the simulator: nothing of it is ever released (`evaluation_share` is).
 
     Attributes:
         protocols: "full" (the whole catalogue) and "ncf" (99 sampled negatives, for comparison with papers).

@@ -3,8 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from backrow.privacy.queries import Metric
 from backrow.privacy.units import Adjacency, PrivacyClaim, PrivacyUnit
-from backrow.simulations.results import Row
+from backrow.simulations.results import Interval, Released, Row
 
 NOTHING = "\N{EN DASH}"
 """In a table, where there is nothing to say."""
@@ -69,6 +70,24 @@ def epsilon(value: float | None) -> str:
 def spent(value: float | None) -> str:
     """An epsilon that was spent, three decimals, never less than it is; a dash where none is claimed."""
     return NOTHING if value is None else f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
+
+
+def interval(figure: Interval, confidence: float) -> str:
+    """A released figure: "0.083 (95 % 0.078 .. 0.088)"."""
+    value = "lost in the noise" if figure.value is None else rate(figure.value)
+    return f"{value} ({confidence:.0%} {rate(figure.low)} .. {rate(figure.high)})".replace("%", " %")
+
+
+def learned(released: Released) -> tuple[str, str]:
+    """What the coordinator learned, and the truth that it did not: two sentences that say which is which."""
+    by_name = {figure.name: figure for figure in released.figures}
+    shown = {"HR@10": by_name[Metric.HIT], "of popularity": by_name[Metric.POPULAR_HIT]}
+    said = ", ".join(f"{name} {interval(figure.rate, released.confidence)}" for name, figure in shown.items())
+    truth = ", ".join(NOTHING if figure.truth is None else f"{figure.truth:.4f}" for figure in shown.values())
+    return (
+        f"what the coordinator learned, released and within the budget: {said}",
+        f"ground truth of the simulator, never released: {truth}",
+    )
 
 
 def duration(seconds: float) -> str:

@@ -27,6 +27,10 @@ def trainer_for(query: Query, name: str) -> Trainer:
             return PopularityCounts()
         case Query.RECENT:
             return RecentCounts()
+        case Query.EVAL:
+            from backrow.client.training.evaluation import EvaluationTrainer
+
+            return EvaluationTrainer()
         case Query.SUBSPACE | Query.GRADIENT:
             if TRAINERS.get(name) is not query:
                 raise RefusedCallError(f"no trainer {name!r} answers {query} queries here; known: {sorted(TRAINERS)}")

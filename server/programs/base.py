@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from backrow.privacy.queries import QuerySchema
 
 FloatArray = NDArray[np.float64]
+PUBLISHED = np.float32
+"""Precision of a bundle's tensors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from backrow.privacy.queries import Query, QuerySchema
-from backrow.server.programs.base import Answer, FactorProgram, FloatArray, ModelTensors, Question
+from backrow.server.programs.base import PUBLISHED, Answer, FactorProgram, FloatArray, ModelTensors, Question
 from backrow.server.programs.gradient import GradientProgram
+from backrow.server.programs.metrics import ReleasedMetrics, released_metrics
 from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
 from backrow.server.programs.subspace import SubspaceProgram
 from backrow.server.settings import RunSettings
@@ -25,6 +26,7 @@ class ModelProgram:
         counts: the popularity release, once it is there.
         recent: the recent-counts release, once it is there.
         factors: the trainer's program, once the counts are there; None for `prior`.
+        evaluation: the release of the evaluation, once it is there.
     """
 
     settings: RunSettings
@@ -32,6 +34,7 @@ class ModelProgram:
     counts: Answer | None = None
     recent: Answer | None = None
     factors: FactorProgram | None = None
+    evaluation: Answer | None = None
 
     @classmethod
     def start(cls, settings: RunSettings, features: FloatArray) -> "ModelProgram":
@@ -49,15 +52,29 @@ class ModelProgram:
 
     def ask(self, query: Query) -> Question:
         """What the devices are sent in the next round."""
+        question = self._question(query)
+        if self.settings.since is None:
+            return question
+        return replace(question, settings={**question.settings, "since": float(self.settings.since)})
+
+    def _question(self, query: Query) -> Question:
         if query is Query.POPULARITY:
             return Question()
         if query is Query.RECENT:
             return Question(settings={"recent_seconds": float(self.settings.recent_seconds)})
+        if query is Query.EVAL:
+            model = self.model()
+            # As the bundle will hold it: what is measured is what is published.
+            tensors = {"factors": model.item_factors, "popularity": model.popularity[:, None]}
+            rounded = {name: tensor.astype(PUBLISHED).astype(np.float64) for name, tensor in tensors.items()}
+            return Question(tensors=rounded, settings={"alpha0": model.alpha0, "ridge": model.ridge})
         assert self.factors is not None, "training rounds follow the counts"
         return self.factors.ask()
 
     def public_tensors(self, query: Query) -> Mapping[str, FloatArray]:
-        """The tensors of the trainer's questions; empty for the counts."""
+        """The tensors of the trainer's questions, or those evaluated; empty for the counts."""
+        if query is Query.EVAL:
+            return self._question(query).tensors
         return self.factors.ask().tensors if query not in COUNTS and self.factors is not None else {}
 
     def absorb(self, query: Query, answer: Answer | None) -> "ModelProgram":
@@ -71,6 +88,8 @@ class ModelProgram:
             return replace(counted, factors=counted._factor_program())
         if query is Query.RECENT:
             return replace(self, recent=answer)
+        if query is Query.EVAL:
+            return replace(self, evaluation=answer)
         assert self.factors is not None, "training rounds follow the counts"
         return replace(self, factors=self.factors.absorb(answer))
 
@@ -84,6 +103,10 @@ class ModelProgram:
             alpha0=self.settings.alpha0,
             ridge=self.settings.ridge,
         )
+
+    def metrics(self) -> ReleasedMetrics | None:
+        """What the evaluation says of the model; None if there was none."""
+        return None if self.evaluation is None else released_metrics(self.evaluation, self.settings.population)
 
     def _prior(self) -> FloatArray:
         assert self.counts is not None

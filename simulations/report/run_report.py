@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from backrow.simulations.report import page
+from backrow.simulations.report.learned import LEARNED, learned_table
 from backrow.simulations.report.plot import frontier_svg
 from backrow.simulations.results import Results, Row, write_whole
 
@@ -22,7 +23,12 @@ def write_report(folder: Path, results: Results, rounds: Sequence[Mapping[str, A
         rounds: as `backrow.simulations.records.round_row` makes them.
     """
     claim = page.final_claim(results.rows, results)
-    tables = [*_model_tables(results.rows, results), page.round_table(rounds, claim)]
+    learned = learned_table(results)
+    tables = [
+        *_model_tables(results.rows, results),
+        *([learned] if learned is not None else []),
+        page.round_table(rounds, claim),
+    ]
     write_whole(folder / REPORT, _render([results], results.rows, tables, links=()))
 
 
@@ -95,4 +101,5 @@ def _render(
         notes=list(dict.fromkeys(text for run in runs for text in run.notes)),
         extras=[(name, value) for run in runs for name, value in sorted(run.extras.items())],
         links=links,
+        learned=any(table.title == LEARNED for table in tables),
     )

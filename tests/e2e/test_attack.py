@@ -23,7 +23,7 @@ def test_an_attack_sees_the_releases_of_the_real_coordinator(trainer: str, tmp_p
         {"seed": 3, "trainer": trainer, "data": {"name": "small", "split": "last"}, "model": {"rounds": 2}}
     )
     split = make_split(dataset, "last")
-    population = people(scenario, dataset, split.train)
+    population = people(scenario, dataset, split.train, split.test)
     committed, hosted = commit(scenario, Prepared(dataset, split, population)), hosted_devices(population)
     some = Viewers.choose(3, 20, hosted)
     everybody = Viewers(np.ones_like(some.included), some.positions, some.histories)
@@ -38,7 +38,7 @@ def test_an_attack_sees_the_releases_of_the_real_coordinator(trainer: str, tmp_p
     )  # fmt: skip
     made = trained.outcome.program.model()
     seen = attacked.program.model()
-    assert len(trained.outcome.releases) == 4
+    assert len(trained.outcome.releases) == 5
     assert np.array_equal(seen.item_factors, made.item_factors)
     assert np.array_equal(seen.popularity, made.popularity)
     # Control: with some of them excluded it is another run.

@@ -39,7 +39,7 @@ def test_a_run_folder_holds_what_it_should_and_no_viewer(views: Path, tmp_path: 
     assert names == {
         "run.toml", "results.json", "metrics.parquet", "coordinator.pub", "report.html",
         "ledger.jsonl", "checkpoint", "policy.toml", "auditor/lists.json",
-        *(f"releases/{number:04d}.i8" for number in range(1, 5)),
+        *(f"releases/{number:04d}.i8" for number in range(1, 6)),
         "bundle/manifest.json", "bundle/model.safetensors", "bundle/catalogue.json",
     }  # fmt: skip
     assert Results.from_json((folder / "results.json").read_text()) == results
@@ -50,7 +50,7 @@ def test_a_run_folder_holds_what_it_should_and_no_viewer(views: Path, tmp_path: 
     assert {title["id"] for title in bundle.catalogue} == {f"title-{n:02d}" for n in range(80)}
 
     rounds = pq.read_table(folder / "metrics.parquet").to_pylist()
-    assert [row["query"] for row in rounds] == ["popularity", "recent", "gradient", "gradient"]
+    assert [row["query"] for row in rounds] == ["popularity", "recent", "gradient", "gradient", "eval"]
     assert rounds[-1]["epsilon_spent"] <= 3.0 < rounds[-1]["epsilon_spent"] * 1.001
 
 
@@ -69,7 +69,7 @@ def test_rows_say_what_their_epsilon_means(views: Path, tmp_path: Path) -> None:
         assert (row.unit, row.adjacency, row.delta) == ("device", "zero-out", 1e-5)
         assert row.epsilon_spent is not None
         assert row.epsilon_spent <= 3.0
-        assert row.releases == (4 if row.model == "backrow" else 2)
+        assert row.releases == (5 if row.model == "backrow" else 3)
     others = {row.model for row in results.rows} - {"backrow", "prior"}
     assert others == {"backrow, no privacy", "popularity", "puresvd", "ease", "ials"}
     assert {row.epsilon_spent for row in results.rows if row.model in others} == {None}

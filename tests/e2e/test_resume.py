@@ -19,6 +19,8 @@ from backrow.simulations.scenario import Scenario
 from tests.house import ROOT
 
 ROUNDS = 3
+RELEASES = ROUNDS + 3
+"""Two counts, the training rounds and the evaluation."""
 
 
 class KilledError(BaseException):
@@ -70,7 +72,7 @@ def test_a_run_killed_at_any_durable_step_goes_on(views: Path, tmp_path: Path, m
     monkeypatch.setattr(os, "fsync", count)
     run(scenario(views), tmp_path / "counted", baselines=False)
     steps, seen = synced, set()
-    assert steps > 4 * (ROUNDS + 2)
+    assert steps > 4 * RELEASES
     for step in range(1, steps + 1):
         left = step
 
@@ -92,9 +94,9 @@ def test_a_run_killed_at_any_durable_step_goes_on(views: Path, tmp_path: Path, m
             voided = {number for number, digest in ended.items() if digest == "void"}
             seen.add(len(voided))
             assert len(voided) <= 1
-            assert len(ended) == ROUNDS + 2
+            assert len(ended) == RELEASES
             # Up to the kill it is the run that was never killed; what was open then is not asked again.
-            first = min(voided, default=ROUNDS + 3)
+            first = min(voided, default=RELEASES + 1)
             assert {n: d for n, d in ended.items() if n < first} == {n: d for n, d in whole.items() if n < first}
         shutil.rmtree(folder, ignore_errors=True)
     assert seen == {0, 1}
@@ -124,6 +126,6 @@ def test_a_run_killed_for_real_again_and_again_comes_to_its_end(views: Path, tmp
         command = [*backrow, "--resume", str(tmp_path / "run"), "--no-baselines"]
     assert kills >= 2
     ended = rounds_of(tmp_path / "run")
-    assert len(ended) == 32
+    assert len(ended) == 33
     assert (tmp_path / "run" / "report.html").exists()
     assert list(ended.values()).count("void") <= kills

@@ -31,14 +31,14 @@ def most_false_bounds(runs: int) -> int:
 
 @cache
 def small_run(epsilon: float) -> tuple[Committed, Population]:
-    """64 viewers, 1,000 titles, as many empty devices; three releases."""
+    """64 viewers, 1,000 titles, as many empty devices; four releases."""
     dataset = two_tastes(64, CANARIES)
     scenario = Scenario.model_validate(
         {"seed": 1, "trainer": "subspace", "data": {"name": "small", "split": "last"},
          "privacy": {"epsilon": epsilon, "delta": 1e-5}}
     )  # fmt: skip
     split = make_split(dataset, "last")
-    population = with_empty_devices(people(scenario, dataset, split.train), CANARIES)
+    population = with_empty_devices(people(scenario, dataset, split.train, split.test), CANARIES)
     return commit(scenario, Prepared(dataset, split, population)), population
 
 

@@ -1,6 +1,7 @@
 """Taking part in a round: what leaves, what is refused, and at most once."""
 
 import dataclasses
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from backrow.client import Device, DevicePolicy
 from backrow.client.answers import answer_device
 from backrow.client.edge import DeviceEdge
+from backrow.client.solve import user_factors
 from backrow.client.vault.store import Vault
 from backrow.client.weights import confidence
 from backrow.privacy import wire
+from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import (
     MalformedMessageError,
     RefusedCallError,
@@ -22,7 +25,7 @@ from backrow.privacy.errors import (
 )
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query
+from backrow.privacy.queries import Metric, Query
 from backrow.privacy.randomness import OsRandom, SeededRandom
 from tests.unit.client.bundles import COORDINATOR, STRANGER, write_bundle
 from tests.unit.client.devices import (
@@ -105,6 +108,45 @@ def test_what_leaves_is_the_clipped_quantised_answer_and_nothing_else(tmp_path: 
     assert 0 < np.linalg.norm(answer.values) <= asked.integer_sensitivity
 
 
+SINCE = 105
+"""Two of the titles of `WATCHED` lie before it, t6 at 106 is the first after."""
+
+
+def evaluation(rows: int = len(Metric), **changes: Any) -> wire.RoundCall:
+    tensors = {"factors": factors(3), "popularity": np.arange(TITLES, 0.0, -1)[:, None]}
+    settings = {"alpha0": 0.4, "ridge": 0.1, "since": float(SINCE)}
+    call = round_call(Query.EVAL, rows=rows, clip_norm=math.sqrt(len(Metric)), tensors=tensors, settings=settings)
+    catalogue = catalogue_digest([f"t{row}" for row in range(TITLES)])
+    return dataclasses.replace(call, **{"catalogue": catalogue, **changes})
+
+
+def test_an_evaluation_is_answered_with_its_metrics_alone(tmp_path: Path) -> None:
+    call = evaluation()
+    with ready(tmp_path) as device:
+        values = contribution(device.take_part(signed(call))).values / call.plan.scale
+    rows = {f"t{row}": row for row in range(TITLES)}
+    history = confidence(WATCHED, rows, NOW, 28 * 24 * 3600, SINCE).history
+    assert history.titles.tolist() == [0, 4]
+    own = factors(3) @ user_factors(factors(3), history.titles, history.weights, 0.4, 0.1)
+    rank = sum(own[row] > own[6] for row in range(TITLES) if row not in (0, 4))
+    assert values.shape == (len(Metric), 1)
+    expected = [1, rank < 10, (rank < 10) / math.log2(rank + 2), 1, 1 / math.log2(4 + 2)]  # t1, t2, t3, t5 come first
+    np.testing.assert_allclose(values[:, 0], expected, atol=1e-5)
+
+
+def test_a_device_that_watched_nothing_new_answers_an_evaluation_with_zeros(tmp_path: Path) -> None:
+    call = evaluation()
+    later = dataclasses.replace(call, settings={**call.settings, "since": 200.0})
+    with ready(tmp_path) as device:
+        assert not contribution(device.take_part(signed(later))).values.any()
+
+
+def test_events_since_the_public_time_are_in_no_count(tmp_path: Path) -> None:
+    with ready(tmp_path) as device:
+        answer = contribution(device.take_part(signed(round_call(settings={"since": float(SINCE)}))))
+    assert np.flatnonzero(answer.values[:, 0]).tolist() == [0, 4]
+
+
 def test_an_empty_history_answers_zero(tmp_path: Path) -> None:
     with open_device(tmp_path) as device:
         device.install(write_bundle(tmp_path / "bundle"))
@@ -156,6 +198,13 @@ REFUSED: dict[str, tuple[wire.RoundCall, dict[str, Any], str]] = {
     "sums of blocks in the clear": (round_call(rounding=Rounding.BLOCK_NEAREST), {}, "before rounding"),
     "no trainer of that name": (round_call(Query.GRADIENT, 3, trainer="gossip"), {}, "gossip"),
     "missing tensors": (round_call(Query.GRADIENT, 3, trainer="gradient"), {}, "lacks"),
+    "an evaluation of another catalogue": (evaluation(catalogue="00"), {}, "catalogue"),
+    "an evaluation of tensors that do not fit": (
+        evaluation(tensors={"factors": factors(3), "popularity": np.ones((5, 1))}), {}, "catalogue",
+    ),
+    "an evaluation of nothing": (evaluation(tensors={}), {}, "catalogue"),
+    "an evaluation of no public time": (evaluation(settings={"alpha0": 0.4, "ridge": 0.1}), {}, "lacks"),
+    "an evaluation with other rows": (evaluation(rows=TITLES), {}, "contradicts"),
     "a negative window": (round_call(settings={"recent_seconds": -1.0}), {}, "contradicts"),
     "tensors of another size": (
         round_call(

@@ -182,3 +182,63 @@ def test_preferences_cannot_be_printed_and_nothing_is_logged(caplog: pytest.LogC
     with caplog.at_level(logging.DEBUG):
         preferences = fold(*told((COMPLETE, None), title="secret-title"))
     assert "secret-title" not in repr(preferences) + str(preferences) + caplog.text
+
+
+# A public time
+
+
+SINCE = 10_000
+
+
+def as_of_then(*events: WatchEvent) -> Preferences:
+    return confidence(events, ROWS, NOW, WINDOW, SINCE)
+
+
+def test_what_happened_from_the_public_time_on_is_in_no_weight() -> None:
+    before, after = told((PLAY, 0), (STOP, 0.4)), told((COMPLETE, None), (RATE, 5.0), start=SINCE)
+    then, alone = as_of_then(*before, *after), fold(*before)
+    assert then.history.weights.tolist() == alone.history.weights.tolist() == [0.4]
+    assert then.watched == alone.watched
+    assert fold(*before, *after).history.weights.tolist() != [0.4]  # the control: without that time it counts
+
+
+def test_recent_is_counted_back_from_the_public_time() -> None:
+    events = [WatchEvent(COMPLETE, SINCE - WINDOW - 1, "a"), WatchEvent(COMPLETE, SINCE - 1, "c")]
+    assert as_of_then(*events).history.recent.tolist() == [False, True]
+    assert fold(*events).history.recent.tolist() == [False, False]
+    ahead = confidence(events, ROWS, SINCE, WINDOW, NOW)  # a time that has not come changes nothing
+    assert ahead.history.recent.tolist() == [False, True]
+    assert ahead.history.fresh is None
+
+
+def test_the_fresh_title_is_the_first_one_begun_since_then_that_was_unknown() -> None:
+    known = WatchEvent(COMPLETE, 5, "b")
+    later = [
+        *told((COMPLETE, None), title="b", start=SINCE),
+        *told((COMPLETE, None), title="elsewhere", start=SINCE + 1),
+        *told((PLAY, 0), title="c", start=SINCE + 2),
+        *told((COMPLETE, None), title="a", start=SINCE + 3),
+    ]
+    assert as_of_then(known, *later).history.fresh == ROWS["c"]
+    assert as_of_then(known, *reversed(later)).history.fresh == ROWS["c"]
+    assert fold(known, *later).history.fresh is None
+    assert as_of_then(known, *told((COMPLETE, None), title="c", start=SINCE - 1)).history.fresh is None
+
+
+def test_a_title_begun_at_the_public_time_is_fresh_and_one_touched_a_second_before_is_not() -> None:
+    assert as_of_then(WatchEvent(COMPLETE, SINCE, "a")).history.fresh == ROWS["a"]
+    skipped = WatchEvent(SKIP, SINCE - 1, "a", position=0.05)
+    assert as_of_then(skipped, WatchEvent(COMPLETE, SINCE, "a")).history.fresh is None
+
+
+def test_what_was_disliked_afterwards_is_no_fresh_title() -> None:
+    tried = told((PLAY, 0), (SKIP, 0.05), title="a", start=SINCE)
+    assert as_of_then(*tried).history.fresh is None
+    assert as_of_then(*tried, *told((COMPLETE, None), title="c", start=SINCE + 900)).history.fresh == ROWS["c"]
+
+
+def test_titles_that_are_known_and_do_not_count_are_passed() -> None:
+    events = [*told((PLAY, 0), (SKIP, 0.05), title="c"), *told((COMPLETE, None), title="a")]
+    for preferences in (fold(*events), as_of_then(*events)):
+        assert preferences.history.titles.tolist() == [ROWS["a"]]
+        assert preferences.history.passed.tolist() == [ROWS["c"]]

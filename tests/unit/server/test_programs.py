@@ -1,16 +1,27 @@
 """Programs: pure post-processing of releases, from public metadata to item factors."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from backrow.privacy.queries import Query
+from backrow.privacy.bundle import open_bundle
+from backrow.privacy.queries import Metric, Query
+from backrow.privacy.signing import SigningKey
+from backrow.privacy.units import Adjacency, PrivacyClaim, PrivacyUnit
 from backrow.server.programs.base import Answer
 from backrow.server.programs.gradient import CLIP_NORM, GradientProgram
 from backrow.server.programs.model import ModelProgram
 from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
 from backrow.server.programs.subspace import SubspaceProgram
+from backrow.server.receipts import Receipt
+from backrow.server.registry import write_bundle
+from backrow.server.round import Release
 from backrow.server.settings import RunSettings
+from tests.builders import plan
 
+KEY = SigningKey(bytes(range(32)))
 RNG = np.random.default_rng(5)
 FEATURES = (RNG.random((30, 6)) < 0.4).astype(float)
 COUNTS = Answer(np.sort(RNG.gamma(1, 20, (30, 1)))[::-1].copy(), 1.0, 1.0)
@@ -115,6 +126,44 @@ def test_the_prior_alone_asks_no_training_rounds_and_recent_counts_reach_the_mod
     assert model.recent is not None
     assert np.all(model.recent >= 0)
     assert model.item_factors.shape[0] == 30
+
+
+@pytest.mark.parametrize("trainer", ["prior", "subspace", "gradient"])
+def test_the_evaluation_asks_about_the_model_as_it_is_published(trainer: str, tmp_path: Path) -> None:
+    program = ModelProgram.start(settings(trainer), FEATURES).absorb(Query.POPULARITY, COUNTS)
+    question = program.ask(Query.EVAL)
+    catalogue = [{"id": f"t{row}"} for row in range(30)]
+    release = Release(plan(), COUNTS.values, 100, Receipt(1, "00", 0))
+    claim = PrivacyClaim(None, 1e-5, PrivacyUnit.DEVICE, Adjacency.ZERO_OUT, 1, simulated=True)
+    write_bundle(tmp_path / "bundle", program.model(), catalogue, [release], claim, KEY)
+    published = open_bundle(tmp_path / "bundle", KEY.public).tensors
+    np.testing.assert_array_equal(question.tensors["factors"], published["item_factors"])
+    np.testing.assert_array_equal(question.tensors["popularity"][:, 0], published["popularity"])
+    assert question.settings == {"alpha0": 0.4, "ridge": 0.1}
+    assert program.public_tensors(Query.EVAL).keys() == question.tensors.keys()
+
+
+def test_every_question_of_a_run_names_its_public_time() -> None:
+    program = ModelProgram.start(replace(settings(), since=1_700_000_000), FEATURES)
+    counted = program.absorb(Query.POPULARITY, COUNTS)
+    for asked, query in [
+        (program, Query.POPULARITY),
+        *((counted, q) for q in (Query.RECENT, Query.GRADIENT, Query.EVAL)),
+    ]:
+        assert asked.ask(query).settings["since"] == 1_700_000_000
+        assert "since" not in replace(asked, settings=settings()).ask(query).settings
+
+
+def test_an_evaluation_changes_no_model_and_a_void_one_says_nothing() -> None:
+    program = ModelProgram.start(settings(), FEATURES).absorb(Query.POPULARITY, COUNTS)
+    assert program.metrics() is None
+    assert program.absorb(Query.EVAL, None).metrics() is None
+    evaluated = program.absorb(Query.EVAL, Answer(np.array([[50.0], [5], [2], [4], [1]]), 0.0, 0.0))
+    metrics = evaluated.metrics()
+    assert metrics is not None
+    assert metrics.rates[Metric.HIT].value == 0.1
+    assert metrics.per_device[Metric.HIT].value == 0.05
+    np.testing.assert_array_equal(evaluated.model().item_factors, program.model().item_factors)
 
 
 def test_an_unknown_trainer_is_named() -> None:

@@ -2,12 +2,13 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.plan import Noise
 from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query, QuerySchema
+from backrow.privacy.queries import Metric, Query, QuerySchema
 from backrow.server.defaults import default_steps
 from backrow.server.settings import RunSettings, commit_schedule, shares_of
 
@@ -21,14 +22,42 @@ def test_the_whole_schedule_costs_the_budget_and_never_more(epsilon: float) -> N
     spent = claim(made).epsilon
     assert spent is not None
     assert 0.999 * epsilon < spent <= epsilon
-    assert [plan.query.query for plan in made.rounds] == [Query.POPULARITY, Query.RECENT, *[Query.GRADIENT] * 4]
+    asked = [plan.query.query for plan in made.rounds]
+    assert asked == [Query.POPULARITY, Query.RECENT, *[Query.GRADIENT] * 4, Query.EVAL]
 
 
-def test_shares_sum_to_one_and_recent_counts_can_be_left_out() -> None:
-    assert sum(shares_of(SETTINGS)) == pytest.approx(1)
-    assert shares_of(replace(SETTINGS, recent_share=0.0, rounds=0)) == (1.0,)
+def test_shares_sum_to_one_and_recent_counts_and_evaluation_can_be_left_out() -> None:
+    for rounds in (0, 4):
+        shares = shares_of(replace(SETTINGS, rounds=rounds))
+        assert sum(shares) == pytest.approx(1)
+        assert shares[-1] == SETTINGS.evaluation_share
+    assert shares_of(replace(SETTINGS, recent_share=0.0, rounds=0, evaluation_share=0.0)) == (1.0,)
+    for rounds in (0, 4):
+        with pytest.raises(ValueError, match="leave some budget"):
+            shares_of(replace(SETTINGS, evaluation_share=1.0, rounds=rounds))
     with pytest.raises(ValueError, match="leave some budget"):
         shares_of(replace(SETTINGS, popularity_share=0.99, recent_share=0.05))
+
+
+def test_the_evaluation_is_bounded_by_its_metrics_noised_once_and_the_last_to_be_asked() -> None:
+    made = commit_schedule(replace(SETTINGS, trainer="opacus"), TRAINING).rounds[-1]
+    assert (made.query.query, made.query.titles, made.query.columns) == (Query.EVAL, len(Metric), 1)
+    assert made.query.clip_norm == pytest.approx(np.linalg.norm(np.ones(len(Metric))))
+    assert made.query.sentinels == SETTINGS.sentinels
+    assert made.noise is Noise.ONCE
+    share = made.noise_multiplier**-2 / sum(
+        plan.noise_multiplier**-2 for plan in commit_schedule(SETTINGS, TRAINING).rounds
+    )
+    assert share == pytest.approx(0.01)
+
+
+def test_real_devices_are_evaluated_only_where_the_run_says_since_when() -> None:
+    real = replace(SETTINGS, hosted=False, simulated=False)
+    queries = [plan.query.query for plan in commit_schedule(real, TRAINING).rounds]
+    assert Query.EVAL not in queries
+    assert sum(shares_of(real)) == pytest.approx(1)
+    told = commit_schedule(replace(real, since=1_700_000_000), TRAINING)
+    assert [plan.query.query for plan in told.rounds] == [*queries, Query.EVAL]
 
 
 def test_without_an_epsilon_no_noise_is_planned_and_none_is_claimed() -> None:

@@ -1,6 +1,7 @@
 """Attacks on small data: what canaries send, what excluded devices send, what the command says."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +14,15 @@ from backrow.privacy.clipping import OuterBlock
 from backrow.privacy.errors import ScenarioError
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query
+from backrow.privacy.queries import Metric, Query, evaluation_schema
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.wire import RoundCall
+from backrow.server.settings import with_sentinels
 from backrow.simulations.attack import attack
 from backrow.simulations.attack_scores import Evidence
-from backrow.simulations.attack_targets import OVERSIZE, CraftedCanaries, Hosted, Viewers
+from backrow.simulations.attack_targets import OVERSIZE, CraftedCanaries, Hosted, Viewers, hosted_devices
 from backrow.simulations.cli_attack import attack as command
-from backrow.simulations.pipeline import Prepared, people
+from backrow.simulations.pipeline import Prepared, commit, people
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.splits import make_split
 from tests.builders import histories, plan
@@ -38,7 +40,7 @@ def small(**changes: object) -> tuple[Scenario, Prepared]:
          "privacy": {"epsilon": 2.0, "delta": 1e-3}, **changes}
     )  # fmt: skip
     split = make_split(dataset, "last")
-    return scenario, Prepared(dataset, split, people(scenario, dataset, split.train))
+    return scenario, Prepared(dataset, split, people(scenario, dataset, split.train, split.test))
 
 
 def test_every_canary_sends_one_coordinate_of_its_own_clipped_to_the_bound() -> None:
@@ -63,6 +65,29 @@ def test_only_included_canaries_add_to_the_sum(rounding: Rounding) -> None:
     assert set(np.flatnonzero(total[:, 0])) == set(canaries.rows[canaries.included])
     assert not np.any(canaries.silent(block, total))
     assert 0 < canaries.included.sum() < 30
+
+
+def test_canaries_say_nothing_where_there_is_no_coordinate_for_each() -> None:
+    made = replace(plan(), query=with_sentinels(evaluation_schema(), 60))
+    canaries = CraftedCanaries.toss(7, 30, 50)
+    block = crafted(made, canaries)
+    total = canaries.crafted(made, block)
+    assert total is not None
+    assert total.shape == (65, 1)
+    assert not np.any(total)
+    assert len(canaries.silent(block, np.ones_like(total))) == 0
+
+
+def test_an_attack_on_viewers_recomputes_what_they_answer_to_the_evaluation() -> None:
+    scenario, prepared = small(model={"evaluation_share": 0.5})
+    committed, hosted = commit(scenario, prepared), hosted_devices(prepared.population)
+    viewers = Viewers.choose(3, 8, hosted)
+    made = committed.schedule.rounds[-1]
+    program = committed.program.absorb(Query.POPULARITY, None)
+    question = program.ask(Query.EVAL)
+    block = viewers.answers(RoundCall(made, "", 1, (), question.tensors, question.settings), SeededRandom(1))
+    assert np.all(block.left[:, 0] == 1)  # everybody in this split has a title held out
+    assert not np.any(block.left[:, len(Metric) :])
 
 
 def test_coins_and_coordinates_depend_on_the_seed_only() -> None:
@@ -156,7 +181,7 @@ def test_the_command_says_what_was_attacked_and_exits_with_one_if_the_claim_is_r
     app.command()(command)
     honest = CliRunner().invoke(app, [str(scenario_file), "--canaries", "40"])
     assert honest.exit_code == 0, honest.output
-    for words in ("delta 0.001", "unit device", "zero-out", "3 releases", "40 canaries", "nothing refutes the claim"):
+    for words in ("delta 0.001", "unit device", "zero-out", "4 releases", "40 canaries", "nothing refutes the claim"):
         assert words in " ".join(honest.output.split())
     faulty = CliRunner().invoke(app, [str(scenario_file), "--canaries", "40", "--noise-factor", "0", "--json"])
     assert faulty.exit_code == 1
