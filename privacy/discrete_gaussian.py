@@ -31,7 +31,7 @@ _WORDS = 4
 _CHUNK = 2**15
 """Words at a time. Fits the cache; does not change what is sampled."""
 
-_RELATIVE_ERROR = 2.0**-80
+_RELATIVE_ERROR = 2.0**-96
 _TAIL_MASS = math.erfc(_REACH / math.sqrt(2))
 
 

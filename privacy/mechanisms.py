@@ -91,6 +91,9 @@ class IntegerGaussian:
 def claim_inflation(dimension: int, epsilon: float, delta: float) -> tuple[float, float]:
     """What the sampler's error costs releases of `dimension` coordinates in all.
 
+    Covers noise in shares too, whose error per coordinate, with all its parts, is below this sampler's
+    (`shares.law_error`, docs/noise-shares.md).
+
     Args:
         dimension: coordinates, added over the releases of the claim.
         epsilon: of the exact mechanism, >= 0.

@@ -57,20 +57,46 @@ def share_scale(integer_noise_scale: float, shares: int) -> float:
 
 
 def law_error(scale: float, shares: int) -> float:
-    """How far the sum of `shares` discrete Gaussians is from post-processing of the exact Gaussian mechanism.
+    """How far the sum of `shares` sampled shares is from post-processing of the exact Gaussian mechanism.
 
     Args:
-        scale: parameter s of each, >= 2.
-        shares: how many, >= 1.
+        scale: parameter s of each, 2 .. 2^14.
+        shares: how many, 1 .. `MOST_SHARES`.
 
     Returns:
-        Bound on |ln(probability / probability)| of one coordinate, uniform over the integers: kappa = 7 (e^-a +
-        e^-(4a/3) + n e^-(3a/2)) + 3 e^(-2 pi^2 eta^2) + n times the sampler's error, with a = pi^2 s^2.
+        Bound kappa on |ln(probability / probability)| of one coordinate, uniform over what the sampler reaches.
+
+    Guarantees: at most `IntegerGaussian.relative_error`, so that `mechanisms.claim_inflation` covers it.
     """
-    a = math.pi**2 * scale**2
-    convolution = 7 * (math.exp(-a) + math.exp(-4 * a / 3) + shares * math.exp(-3 * a / 2)) if shares > 1 else 0.0
-    rounding = 3 * math.exp(-2 * math.pi**2 * ROUNDING_SCALE**2)
-    return convolution + rounding + shares * DiscreteGaussian(scale).relative_error
+    sampled = shares * DiscreteGaussian(scale).relative_error
+    return convolution_error(scale, shares) + rounding_error(ROUNDING_SCALE) + sampled
+
+
+def convolution_error(scale: float, shares: int) -> float:
+    """Bound on |ln(P(sum of N_Z(0, s^2) = z) / P(N_Z(0, n s^2) = z))| for every z.
+
+    7 (e^-a + e^-(4a/3) + n e^-(3a/2)) with a = pi^2 s^2.
+
+    Args:
+        scale: parameter s of each, >= 1/2.
+        shares: how many, n.
+    Source: after Kairouz, Liu, Steinke 2021, "The distributed discrete Gaussian mechanism", thm. 9.
+    """
+    if shares == 1:
+        return 0.0
+    a = (math.pi * scale) ** 2
+    return 7 * (math.exp(-a) + math.exp(-4 * a / 3) + shares * math.exp(-3 * a / 2))
+
+
+def rounding_error(eta: float) -> float:
+    """Bound on |ln(P(N_Z(0, S^2) = z) / P(rounded N(0, S^2 - eta^2) = z))| for every z and S > eta.
+
+    5 e^(-2 pi^2 eta^2); rounded at random, to a discrete Gaussian of parameter eta about the value.
+
+    Args:
+        eta: parameter of the rounding, >= 1/2.
+    """
+    return 5 * math.exp(-2 * (math.pi * eta) ** 2)
 
 
 def largest_sum(clip_norm: float, scale: float, share: float, devices: int) -> float:

@@ -2,16 +2,18 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy
 from backrow.privacy.errors import UnsafePlanError
-from backrow.privacy.plan import Noise, Schedule
+from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
 from backrow.privacy.quantise import Rounding, integer_sensitivity
 from backrow.privacy.queries import Query, QuerySchema
 from backrow.privacy.randomness import SeededRandom
+from backrow.privacy.shares import secure_scale
 from backrow.privacy.units import Adjacency, PrivacyClaim, PrivacyUnit, round_up
 from tests.builders import plan
 
@@ -37,6 +39,64 @@ def test_noise_of_opacus_is_scaled_by_the_clip_norm_alone() -> None:
     assert plan(clip_norm=3.0, noise_multiplier=5.0, noise=Noise.BLOCK).noise_scale == 15.0
 
 
+def in_shares(**changes: Any) -> RoundPlan:
+    """A secure plan with noise in shares."""
+    usual: dict[str, Any] = {
+        "noise": Noise.SHARES,
+        "rounding": Rounding.DEVICE_STOCHASTIC,
+        "aggregation": Aggregation.SECURE,
+        "scale": 2.0**11,
+        "minimum": 80,
+        "omitted": 0.1,
+    }
+    return plan(**{**usual, **changes})
+
+
+@pytest.mark.parametrize("rounding", [Rounding.DEVICE_STOCHASTIC, Rounding.DEVICE_NEAREST])
+@pytest.mark.parametrize("aggregation", list(Aggregation))
+def test_the_fewest_honest_survivors_shares_carry_the_claimed_noise(
+    rounding: Rounding, aggregation: Aggregation
+) -> None:
+    made = in_shares(rounding=rounding, aggregation=aggregation)
+    share = made.share_sampler().noise_scale
+    assert made.event() == GaussianRelease(2.0, dimension=6)
+    assert made.noise_scale == made.integer_noise_scale / made.scale
+    assert 72 * share**2 - 4 == pytest.approx(made.integer_noise_scale**2, rel=1e-9)
+    assert 72 * share**2 - 4 > made.integer_noise_scale**2
+
+
+def test_the_noise_grows_with_the_survivors_and_never_counts_the_omitted() -> None:
+    made = in_shares()
+    share = made.share_sampler().noise_scale
+    assert [made.integer_noise_scale_at(n) / share for n in (0, 1, 10, 80, 100)] == pytest.approx(
+        [0, 1, 3, math.sqrt(72), math.sqrt(90)]
+    )
+    assert made.integer_noise_scale_at(80) > made.integer_noise_scale
+    with pytest.raises(ValueError, match="survivors"):
+        made.integer_noise_scale_at(-1)
+
+
+@pytest.mark.parametrize("noise", [Noise.ONCE, Noise.BLOCK])
+def test_other_noise_does_not_depend_on_the_survivors(noise: Noise) -> None:
+    made = plan(noise=noise, clip_norm=3.0)
+    assert made.integer_noise_scale_at(7) == made.noise_scale * made.scale == made.integer_noise_scale_at(100)
+
+
+def test_shares_without_noise_are_zero_and_claim_no_privacy() -> None:
+    made = in_shares(noise_multiplier=0.0)
+    assert made.event() == NoPrivacy()
+    assert not made.share_sampler().sample(SeededRandom(1), 9).any()
+
+
+def test_a_secure_scale_makes_a_plan_that_fits_the_ring_and_twice_the_answers_do_not() -> None:
+    numbers = {"population": 100_000, "minimum": 80_000, "noise_multiplier": 5.0}
+    scale = secure_scale(1.0, 6, 5.0, 100_000, 80_000, 0.1)
+    assert in_shares(**numbers, scale=scale).scale == scale
+    with pytest.raises(UnsafePlanError, match="wrap around"):
+        in_shares(**numbers, scale=scale, clip_norm=4.0)
+    assert in_shares(**numbers, scale=scale, clip_norm=4.0, aggregation=Aggregation.TRUSTED).population == 100_000
+
+
 def test_a_plan_without_noise_claims_no_privacy() -> None:
     made = plan(noise_multiplier=0.0)
     assert made.event() == NoPrivacy()
@@ -46,6 +106,10 @@ def test_a_plan_without_noise_claims_no_privacy() -> None:
 def test_a_plan_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         plan().noise_multiplier = 0.1  # type: ignore[misc]
+
+
+SECURE: dict[str, Any] = {"aggregation": Aggregation.SECURE, "rounding": Rounding.DEVICE_STOCHASTIC}
+SHARES: dict[str, Any] = {"noise": Noise.SHARES, "rounding": Rounding.DEVICE_STOCHASTIC, "scale": 2.0**10}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +129,19 @@ def test_a_plan_cannot_be_changed() -> None:
         ({"population": 2**45, "scale": 2.0**20}, "lower the scale"),
         ({"scale": 2.0**-6, "noise_multiplier": 0.1}, "change the scale"),
         ({"noise_multiplier": 1e10}, "change the scale"),
+        ({"omitted": 0.1}, "devices add no shares"),
+        ({"aggregation": Aggregation.SECURE}, "each device has rounded itself"),
+        ({**SECURE, "noise": Noise.BLOCK}, "no block may be added before"),
+        ({**SECURE, "scale": 2.0**25}, "wrap around at 2.15e"),
+        ({**SECURE, "population": 2**22, "scale": 2.0**9}, "wrap around at 2.15e"),
+        ({**SECURE, "scale": 2.0**23, "noise_multiplier": 5.0}, "wrap around at 2.15e"),
+        ({"noise": Noise.SHARES}, "each device has rounded itself"),
+        ({**SHARES, "omitted": 1.0}, "fraction in"),
+        ({**SHARES, "omitted": -0.1}, "fraction in"),
+        ({**SHARES, "omitted": math.nan}, "fraction in"),
+        ({**SHARES, "noise_multiplier": 1e-4}, "raise the scale"),
+        ({**SHARES, "noise_multiplier": 100.0}, "lower the scale"),
+        ({**SHARES, "population": 2**33, "minimum": 2**32}, "bounded for up to"),
     ],
 )
 def test_a_plan_that_contradicts_itself_is_refused(changes: dict[str, object], reason: str) -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from backrow.client.history import RawHistory
 from backrow.privacy import wire
 from backrow.privacy.errors import MalformedMessageError, SignatureError
+from backrow.privacy.plan import Aggregation, Noise
+from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_plan import NO_PROOF
@@ -60,6 +62,21 @@ def test_a_round_call_comes_back_with_its_plan_tensors_and_settings() -> None:
     assert again.plan == CALL.plan
     assert again.settings == CALL.settings
     np.testing.assert_array_equal(again.tensors["factors"], CALL.tensors["factors"])
+
+
+def test_where_the_noise_is_added_and_how_many_may_omit_it_come_back() -> None:
+    made = gradient_call(
+        noise=Noise.SHARES,
+        rounding=Rounding.DEVICE_NEAREST,
+        aggregation=Aggregation.SECURE,
+        scale=2.0**10,
+        minimum=50,
+        omitted=0.05,
+    )
+    again = wire.decode(wire.encode(made))
+    assert isinstance(again, wire.RoundCall)
+    assert again.plan == made.plan
+    assert (again.plan.noise, again.plan.omitted) == (Noise.SHARES, 0.05)
 
 
 def test_a_contribution_that_fits_takes_four_bytes_a_coordinate() -> None:
