@@ -47,9 +47,9 @@ def all_neighbours(seed: bytes, devices: int, neighbours: int) -> IntArray:
     Raises:
         ValueError: no such graph, or a seed of another length.
     """
-    order = ring(seed, devices)
+    order, offsets = ring(seed, devices), _offsets(devices, neighbours)
     rows = np.empty((devices, neighbours), np.int64)
-    rows[order] = np.sort(order[(np.arange(devices)[:, None] + _offsets(devices, neighbours)) % devices], axis=1)
+    rows[order] = np.sort(order[(np.arange(devices)[:, None] + offsets) % devices], axis=1)
     return rows
 
 
