@@ -1,18 +1,16 @@
 """The device: the whole SDK in four verbs (record, recommend, take_part, erase) and one switch (consent).
 
-In its folder: `history.vault` (events), `participation.vault` (consent and which rounds were answered; an
-erase of the history keeps it, because forgetting it would let the device answer a round twice), and the
-installed public model. The device writes no log.
+In its folder: `history.vault` (events), `participation.vault` (consent, which rounds were answered and what that
+cost; an erase of the history keeps it, because forgetting it would let the device answer twice or beyond its
+limits), and the installed public model. The device writes no log.
 """
 
-import json
 import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from backrow.client.answers import answer_device, since_of, titles_of
 from backrow.client.consent import Consent
@@ -27,8 +25,11 @@ from backrow.client.weights import RECENT_SECONDS, Preferences, confidence
 from backrow.privacy import wire
 from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import BundleError, RefusedCallError, VaultError
-from backrow.privacy.plan import Aggregation, RoundPlan
+from backrow.privacy.plan import Aggregation
 from backrow.privacy.randomness import OsRandom, RandomSource
+
+if TYPE_CHECKING:
+    from backrow.client.spending import SpentBudget
 
 HISTORY, PARTICIPATION = "history.vault", "participation.vault"
 DEFAULT_POLICY = DevicePolicy()
@@ -52,6 +53,8 @@ class Device:
         random: Callable[[], RandomSource],
     ) -> None:
         """Use `Device.open`."""
+        from backrow.client.spending import Spending  # with the first device: edges and simulations do without
+
         self._folder, self._key, self._coordinator_key = folder, key, coordinator_key
         self._policy, self._clock, self._random = policy, clock, random
         self._history = Vault.open(folder / HISTORY, key)
@@ -61,6 +64,7 @@ class Device:
             self._history.close()
             raise
         self._consent = Consent(self._participation)
+        self._spending = Spending(self._participation, policy, clock)
         self._model: PublicModel | None = None
         self._answering = threading.Lock()
         self._swapping = threading.RLock()
@@ -144,12 +148,17 @@ class Device:
         """
         self._consent.decide(granted)
 
+    @property
+    def spent(self) -> "SpentBudget":
+        """What the answers of the policy's last period cost the owner together. Nothing resets it but time."""
+        return self._spending.spent()
+
     def take_part(self, call: bytes) -> bytes | None:
         """Answer one round: the bytes that may leave. None while consent is withheld.
 
         Consent is asked before the call is read, before the history is read and before the bytes are handed
-        out. A (run, round) is answered at most once; that is on disk before this returns. A crash in between
-        can waste an answer, never repeat one.
+        out. A (run, round) is answered at most once, and never beyond the policy's limits; what it costs is on
+        disk before this returns. A crash in between can waste an answer, never repeat or hide one.
 
         Args:
             call: a signed `RoundCall`.
@@ -167,17 +176,17 @@ class Device:
             if not isinstance(message, wire.RoundCall):
                 raise RefusedCallError(f"a device answers round calls only, this is a {type(message).__name__}")
             source = self._random()
-            model = self._check(message, source)
+            model, reserved_at = self._check(message, source)
             if not self.consent:
                 return None
             data = wire.encode(self._answer(message, model, source))
-            self._remember(message.plan)
+            self._spending.reserve(message.plan, reserved_at)
             return data if self.consent else None
 
     def erase(self) -> None:
         """Withdraw consent, destroy the history and its key, and start an empty one.
 
-        The public model stays, and so does which rounds were answered. What earlier rounds released cannot be
+        The public model stays, and so does what was answered and spent. What earlier rounds released cannot be
         taken out of a published model; epsilon bounds its influence.
 
         Raises:
@@ -197,9 +206,7 @@ class Device:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -214,22 +221,21 @@ class Device:
     def _preferences(self, model: PublicModel, recent_seconds: int, since: int | None = None) -> Preferences:
         return confidence(self._history.events(), model.rows, self._clock(), recent_seconds, since)
 
-    def _check(self, call: wire.RoundCall, source: RandomSource) -> PublicModel:
-        """The model whose catalogue the call's rows are. Raises RefusedCallError."""
+    def _check(self, call: wire.RoundCall, source: RandomSource) -> tuple[PublicModel, int]:
+        """The model whose catalogue the call's rows are, and when its budget was reserved. Raises RefusedCallError."""
         plan = call.plan
         self._policy.check(plan, call.cohort_size)
-        check_ledger(call, self._coordinator_key, self._participation)
+        reserved_at = check_ledger(call, self._coordinator_key, self._participation)
         if plan.aggregation is not Aggregation.TRUSTED:
             raise RefusedCallError("the call asks for a masked answer, which this version cannot give: update the SDK")
         if source.simulated and not plan.simulated:
             raise RefusedCallError("a seeded device answers simulated rounds only: open it with random=OsRandom")
-        if plan.round in self._answered(plan.run_id):
-            raise RefusedCallError("this round was answered already: a device counts once")
+        self._spending.check(plan, reserved_at)
         model = self._installed()
         rows = (titles_of(call), call.catalogue)
         if model is None or rows != (len(model.ids), catalogue_digest(model.ids)):
             raise RefusedCallError("the call is about a catalogue this device does not have: install its bundle first")
-        return model
+        return model, reserved_at
 
     def _answer(self, call: wire.RoundCall, model: PublicModel, source: RandomSource) -> wire.Contribution:
         try:
@@ -243,11 +249,3 @@ class Device:
                 f"the call lacks what its trainer needs, or contradicts itself ({type(problem).__name__}): not answered"
             ) from problem
         return wire.Contribution(call.plan.run_id, call.plan.round, call.plan.query.query, update.values)
-
-    def _answered(self, run_id: str) -> list[int]:
-        kept = self._participation.note(f"answered/{run_id}")
-        return [] if kept is None else [int(number) for number in json.loads(kept)]
-
-    def _remember(self, plan: RoundPlan) -> None:
-        rounds = sorted({*self._answered(plan.run_id), plan.round})
-        self._participation.keep_note(f"answered/{plan.run_id}", json.dumps(rounds).encode())

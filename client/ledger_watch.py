@@ -9,8 +9,8 @@ from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.wire import RoundCall
 
 
-def check_ledger(call: RoundCall, coordinator_key: bytes, kept: Vault) -> None:
-    """Return if the round's budget was reserved in a ledger that extends the one this device saw last.
+def check_ledger(call: RoundCall, coordinator_key: bytes, kept: Vault) -> int:
+    """When the round's budget was reserved, in a ledger that extends the one this device saw last.
 
     The new checkpoint is on disk when this returns.
 
@@ -18,6 +18,9 @@ def check_ledger(call: RoundCall, coordinator_key: bytes, kept: Vault) -> None:
         call: signed by the coordinator already.
         coordinator_key: pinned, 32 bytes.
         kept: where the last checkpoint of every run is kept.
+
+    Returns:
+        Unix seconds, as the coordinator has signed them.
 
     Raises:
         LedgerError and its kin: the ledger was rolled back, forked, or is not what its checkpoint says.
@@ -44,3 +47,4 @@ def check_ledger(call: RoundCall, coordinator_key: bytes, kept: Vault) -> None:
     assert note is not None
     if note != view.note:
         kept.keep_note(name, note)
+    return entry.time

@@ -1,7 +1,9 @@
 """What a device refuses, whatever the coordinator says and signs."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy
 from backrow.privacy.errors import RefusedCallError
@@ -13,14 +15,27 @@ from backrow.privacy.queries import Query
 class DevicePolicy:
     """Limits of one device, chosen by the host application.
 
+    What an owner's answers may cost together (delta 1e-5, unit device, adjacency zero-out): a run that claims
+    epsilon in closed form needs this `largest_epsilon`, which counts by zCDP:
+
+    | one run at epsilon | 1 | 3 | 8 | 20 |
+    |---|---|---|---|---|
+    | takes of the limit | 1.1 | 3.3 | 8.6 | 21.4 |
+
+    The default admits one run at 8 a quarter, or two at 4.
+
     Attributes:
         largest_mu: largest sensitivity / noise standard deviation of one release, > 0. One release with .5
             has epsilon 2.0, with 1 4.4, with 1.5 7.1 (delta 1e-5, unit device, adjacency zero-out). Infinity
-            accepts no noise at all. How many releases there are is not limited here.
+            accepts no noise at all, if largest_epsilon is infinity too.
         smallest_cohort: fewest devices, invited and summed, >= 1.
         known: the queries, with version, whose meaning this device knows.
         accept_trusted: answer an edge in the clear, which then sees this device's own answer.
         accept_simulated: answer rounds whose noise can be recomputed or is floating point.
+        largest_epsilon: of all answers within any `period` together, at `delta`, by zCDP, > 0.
+        delta: in (0, 1).
+        period: seconds, > 0; twelve weeks let a quarterly run begin a few days early. Infinity: for life.
+        query_epsilons: further limits on the answers to one query, each at the same delta and period.
     """
 
     largest_mu: float = 1.0
@@ -28,12 +43,26 @@ class DevicePolicy:
     known: frozenset[tuple[Query, int]] = frozenset((query, 1) for query in Query)
     accept_trusted: bool = False
     accept_simulated: bool = False
+    largest_epsilon: float = 9.0
+    delta: float = 1e-5
+    period: float = 12 * 7 * 86_400
+    query_epsilons: Mapping[Query, float] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "query_epsilons", MappingProxyType(dict(self.query_epsilons)))
         if not self.largest_mu > 0:
             raise ValueError(f"largest_mu must be > 0, got {self.largest_mu}: to refuse every call, withhold consent")
         if self.smallest_cohort < 1:
             raise ValueError(f"smallest_cohort must be >= 1, got {self.smallest_cohort}")
+        if not all(epsilon > 0 for epsilon in (self.largest_epsilon, *self.query_epsilons.values())):
+            raise ValueError(
+                f"largest_epsilon and query_epsilons must be > 0, got {self.largest_epsilon} and "
+                f"{dict(self.query_epsilons)}: to refuse a query, leave it out of known"
+            )
+        if not 0 < self.delta < 1:
+            raise ValueError(f"delta must be between 0 and 1 (exclusive), got {self.delta}")
+        if not self.period > 0:
+            raise ValueError(f"period must be > 0 seconds, got {self.period}")
 
     @property
     def smallest_noise_multiplier(self) -> float:
@@ -41,7 +70,7 @@ class DevicePolicy:
         return 1 / self.largest_mu
 
     def check(self, plan: RoundPlan, participants: int) -> None:
-        """Return if this device may answer.
+        """Return if this device may answer this round by itself; what rounds cost together, `Spending` checks.
 
         Args:
             plan: what the coordinator committed to.
@@ -67,7 +96,7 @@ class DevicePolicy:
                 )
             case Aggregation.TRUSTED | Aggregation.SECURE:
                 pass
-        mu = _mu(plan)
+        mu = mu_of(plan)
         if mu > self.largest_mu:
             raise RefusedCallError(
                 f"the round's noise multiplier is {plan.noise_multiplier:.3g}, "
@@ -81,7 +110,8 @@ class DevicePolicy:
             )
 
 
-def _mu(plan: RoundPlan) -> float:
+def mu_of(plan: RoundPlan) -> float:
+    """Sensitivity / noise standard deviation of a round's release; infinity without noise."""
     match plan.event():
         case GaussianRelease() as release:
             return release.mu

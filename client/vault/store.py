@@ -9,11 +9,10 @@ in the place of the file (together with its -wal), which is a true vault of an e
 import os
 import struct
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from backrow.client.events import WatchEvent
@@ -164,15 +163,21 @@ class Vault:
 
     def keep_note(self, name: str, value: bytes) -> None:
         """Keep a few bytes under a name, replacing what was there; on disk when this returns."""
-        label = self._sealer.label(name)
-        place = _note_place(label)
-        sealed = self._sealer.seal(place, value)
+        self.keep_notes({name: value})
+
+    def keep_notes(self, values: Mapping[str, bytes]) -> None:
+        """Keep several notes in one transaction: all of them or none."""
         with self._change() as (connection, head):
-            digest, notes = head.digest + self._sealer.digest(place, sealed), head.notes + 1
-            row = connection.execute("SELECT sealed FROM notes WHERE label = ?", (label,)).fetchone()
-            if row is not None:
-                digest, notes = digest - self._sealer.digest(place, row[0]), head.notes
-            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (label, sealed))
+            notes, digest = head.notes, head.digest
+            for name, value in values.items():
+                label = self._sealer.label(name)
+                place = _note_place(label)
+                sealed = self._sealer.seal(place, value)
+                digest, notes = digest + self._sealer.digest(place, sealed), notes + 1
+                row = connection.execute("SELECT sealed FROM notes WHERE label = ?", (label,)).fetchone()
+                if row is not None:
+                    digest, notes = digest - self._sealer.digest(place, row[0]), notes - 1
+                connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (label, sealed))
             self._write_head(_Head(head.events, notes, head.next, digest))
 
     def erase(self) -> None:
@@ -209,9 +214,7 @@ class Vault:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def __repr__(self) -> str:

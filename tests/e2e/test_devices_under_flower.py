@@ -36,7 +36,7 @@ TITLES = [
 ]
 FEATURES = np.array([[n % 2 == 0, n % 2 == 1] for n in range(20)], dtype=float)
 NOW = 1_700_000_000
-POLICY = DevicePolicy(largest_mu=5.0, smallest_cohort=2, accept_trusted=True)
+POLICY = DevicePolicy(largest_mu=5.0, smallest_cohort=2, accept_trusted=True, largest_epsilon=20.0)
 SETTINGS = RunSettings(
     "living-room", "gradient", 8.0, 1e-5, titles=20, population=12, minimum=5, rounds=2, learning_rate=1.0,
     simulated=False, hosted=False, catalogue=catalogue_digest([title["id"] for title in TITLES]),

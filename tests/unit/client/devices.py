@@ -11,10 +11,9 @@ from backrow.privacy.queries import Query
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from tests.builders import plan
 from tests.unit.client.bundles import COORDINATOR, write_bundle
-from tests.unit.client.growing import reserved
+from tests.unit.client.growing import NOW, reserved
 
 KEY = bytes(range(32))
-NOW = 1_000_000
 TITLES = 30
 POLICY = DevicePolicy(accept_trusted=True, accept_simulated=True, smallest_cohort=2)
 WATCHED = [WatchEvent(EventKind.COMPLETE, 100 + n, f"t{n}") for n in (0, 4, 6, 9)]
@@ -50,12 +49,13 @@ def round_call(
     cohort: int = 50,
     tensors: dict[str, Any] | None = None,
     settings: dict[str, float] | None = None,
+    at: int = NOW,
     **changes: Any,
 ) -> wire.RoundCall:
     asked = plan(query, rows, columns, **{"rounding": Rounding.DEVICE_STOCHASTIC, **changes})
     ids = [f"t{row}" for row in range(rows)]
     return wire.RoundCall(
-        asked, trainer, cohort, ("a", "b"), tensors or {}, settings or {}, catalogue_digest(ids), reserved(asked)
+        asked, trainer, cohort, ("a", "b"), tensors or {}, settings or {}, catalogue_digest(ids), reserved(asked, at)
     )
 
 

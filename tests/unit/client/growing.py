@@ -10,8 +10,11 @@ from backrow.privacy.ledger.signed_entry import sign_entry
 from backrow.privacy.ledger.tree import Tree, leaf_hash
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.signing import SigningKey
-from backrow.privacy.wire import LedgerProof
+from backrow.privacy.wire_plan import LedgerProof
 from tests.unit.client.bundles import COORDINATOR
+
+NOW = 1_000_000
+"""Unix seconds by the clocks of devices and of the coordinator, unless a test says otherwise."""
 
 
 @dataclass
@@ -22,14 +25,14 @@ class GrowingLedger:
     key: SigningKey = COORDINATOR
     lines: list[bytes] = field(default_factory=list)
 
-    def reserve(self, plan: RoundPlan) -> LedgerProof:
+    def reserve(self, plan: RoundPlan, time: int = NOW) -> LedgerProof:
         """Add a reservation and show it."""
-        return self.add(ReserveEntry(Purpose.TRAIN, plan, Basis.SCHEDULED, Spent(1.0, 1e-5, 1)))
+        return self.add(ReserveEntry(Purpose.TRAIN, plan, Basis.SCHEDULED, Spent(1.0, 1e-5, 1)), time)
 
-    def add(self, body: Body) -> LedgerProof:
+    def add(self, body: Body, time: int = NOW) -> LedgerProof:
         """Add any entry and show it as if it were a reservation."""
         origin = f"backrow/{self.run_id}"
-        self.lines.append(sign_entry(self.key, origin, len(self.lines), 1000, body).encode())
+        self.lines.append(sign_entry(self.key, origin, len(self.lines), time, body).encode())
         return self.proof(len(self.lines) - 1)
 
     def proof(self, index: int, size: int | None = None) -> LedgerProof:
@@ -43,6 +46,6 @@ class GrowingLedger:
 _LEDGERS: dict[str, GrowingLedger] = {}
 
 
-def reserved(plan: RoundPlan) -> LedgerProof:
+def reserved(plan: RoundPlan, time: int) -> LedgerProof:
     """A reservation of this plan in its run's ledger, which only grows."""
-    return _LEDGERS.setdefault(plan.run_id, GrowingLedger(plan.run_id)).reserve(plan)
+    return _LEDGERS.setdefault(plan.run_id, GrowingLedger(plan.run_id)).reserve(plan, time)

@@ -208,7 +208,7 @@ def test_nothing_recognisable_is_in_any_file_of_the_device(tmp_path: Path) -> No
     with ready(tmp_path, clock=lambda: 2_000_000_000) as device:
         device.record(WatchEvent(EventKind.COMPLETE, 1_777_777_777, "secret-title-31"))
         device.record(WatchEvent(EventKind.SEARCH, 1_777_777_778, query="purple submarine"))
-        device.take_part(signed(round_call(run_id="run-of-the-mill")))
+        device.take_part(signed(round_call(run_id="run-of-the-mill", at=2_000_000_000)))
         files = [file for file in (tmp_path / "device").rglob("*") if file.is_file()]
         raw = b"".join(file.read_bytes() for file in files)
     assert {"history.vault", "history.vault-wal", "participation.vault"} <= {file.name for file in files}
@@ -258,7 +258,7 @@ def test_a_folder_that_cannot_be_is_refused(tmp_path: Path) -> None:
 
 
 def test_infinite_mu_accepts_a_run_without_privacy(tmp_path: Path) -> None:
-    policy = dataclasses.replace(POLICY, largest_mu=math.inf)
+    policy = dataclasses.replace(POLICY, largest_mu=math.inf, largest_epsilon=math.inf)
     with ready(tmp_path, policy=policy) as device:
         assert device.take_part(signed(round_call(noise_multiplier=0.0))) is not None
 
