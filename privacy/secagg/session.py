@@ -91,8 +91,12 @@ class Session:
         """
         try:
             length = int.from_bytes(data[:2], "big")
-            number, *fields, adversaries, dropouts = _FIXED.unpack(data[2 + length :])
-            session = cls(data[2 : 2 + length].decode(), number, *fields, Tolerance(adversaries, dropouts))
+            number, *digests, devices, minimum, dimension, adversaries, dropouts = _FIXED.unpack(data[2 + length :])
+            cohort, question, checkpoint, coordinator = digests
+            tolerance, run = Tolerance(adversaries, dropouts), data[2 : 2 + length].decode()
+            session = cls(
+                run, number, cohort, question, checkpoint, coordinator, devices, minimum, dimension, tolerance
+            )
         except (ValueError, struct.error) as problem:
             raise MalformedMessageError(f"these bytes are no session of a secure sum ({problem})") from None
         if session.encode() != data:
