@@ -52,12 +52,12 @@ def parse(line: bytes) -> dict[str, Json]:
     """The object in a line whose fields and spelling (`check_spelling`) the caller checks.
 
     Raises:
-        MalformedEntryError: too long, not UTF-8, not one JSON object, a float, or a key given twice.
+        MalformedEntryError: too long, not UTF-8, not one JSON object, or a float.
     """
     if len(line) > LARGEST_LINE:
         raise MalformedEntryError(f"the line has {len(line)} bytes, at most {LARGEST_LINE} are read: it is refused")
     try:
-        parsed = json.loads(line.decode(), parse_float=_no_number, parse_constant=_no_number, object_pairs_hook=_unique)
+        parsed = _DECODER.decode(line.decode())
     except (ValueError, RecursionError) as problem:
         raise MalformedEntryError(f"the line is not the JSON of an entry ({problem}): it is refused") from None
     if not isinstance(parsed, dict):
@@ -81,7 +81,9 @@ def check_spelling(line: bytes, parsed: dict[str, Json]) -> None:
     except ValueError as problem:
         raise MalformedEntryError(f"the line holds what is never written ({problem}): it is refused") from None
     if again != line:
-        raise MalformedEntryError("the line is not in canonical form (order, spacing or spelling): it was rewritten")
+        raise MalformedEntryError(
+            "the line is not in canonical form (order, spacing, spelling, or a key is given twice): it was rewritten"
+        )
 
 
 def _check(value: object) -> None:
@@ -112,12 +114,8 @@ def _check_unicode(text: str) -> None:
         raise ValueError(f"the text {text!r} is not in Unicode normalisation form C")
 
 
-def _unique(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key is given twice")
-    return result
-
-
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is a float; decimals are strings")
+
+
+_DECODER = json.JSONDecoder(parse_float=_no_number, parse_constant=_no_number)

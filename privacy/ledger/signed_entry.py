@@ -104,6 +104,8 @@ def decode_entry(line: bytes) -> SignedEntry:
         MalformedEntryError: not one entry in its one canonical form.
     """
     data = parse(line)
+    # Strict readers below and the line's own spelling: what was read is written as this line, and no other.
+    check_spelling(line, data)
     kind, version = data.get("kind"), data.get("version")
     if version != VERSION or isinstance(version, bool):
         raise UnknownEntryError(
@@ -114,8 +116,6 @@ def decode_entry(line: bytes) -> SignedEntry:
     try:
         if tuple(sorted(data)) != _KEYS:
             raise ValueError(f"it has the keys {sorted(data)}, not {list(_KEYS)}")
-        # Strict readers and the line's own spelling: what was read is written as this line, and no other.
-        check_spelling(line, data)
         return SignedEntry(
             origin=_text(data["origin"]),
             index=_count(data["index"]),
