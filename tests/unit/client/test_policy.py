@@ -2,11 +2,14 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 
 from backrow.client.policy import DevicePolicy
+from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.accounting.gaussian import epsilon as epsilon_of_mu
+from backrow.privacy.accounting.zcdp import zcdp_epsilon
 from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.plan import Aggregation, RoundPlan
 from backrow.privacy.quantise import Rounding
@@ -82,12 +85,42 @@ def test_the_documented_epsilons_are_right(mu: float, epsilon: float) -> None:
     assert round(epsilon_of_mu(mu, 1e-5), 1) == epsilon
 
 
-@pytest.mark.parametrize("changes", [{"largest_mu": 0.0}, {"largest_mu": math.nan}, {"smallest_cohort": 0}])
-def test_a_policy_without_meaning_is_refused(changes: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"largest_mu|smallest_cohort"):
-        DevicePolicy(**changes)  # type: ignore[arg-type]
+@pytest.mark.parametrize(("closed_form", "by_zcdp"), [(1, 1.1), (3, 3.3), (8, 8.6), (20, 21.4)])
+def test_the_documented_limits_are_the_least_that_admit_a_run(closed_form: float, by_zcdp: float) -> None:
+    for shares in ([1.0], [0.1, 0.9], [0.1, *[0.9 / 16] * 16]):
+        needed = zcdp_epsilon(noise_multipliers(closed_form, 1e-5, shares), 1e-5)
+        assert by_zcdp - 0.1 < needed <= by_zcdp
+    assert zcdp_epsilon(noise_multipliers(8, 1e-5, [1.0]), 1e-5) < DevicePolicy().largest_epsilon
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"largest_mu": 0.0},
+        {"largest_mu": math.nan},
+        {"smallest_cohort": 0},
+        {"largest_epsilon": 0.0},
+        {"largest_epsilon": math.nan},
+        {"query_epsilons": {Query.RECENT: 0.0}},
+        {"delta": 0.0},
+        {"delta": 1.0},
+        {"period": 0},
+        {"period": math.nan},
+    ],
+)
+def test_a_policy_without_meaning_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        DevicePolicy(**changes)
 
 
 def test_a_policy_cannot_be_changed_once_made() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         OPEN.accept_trusted = False  # type: ignore[misc]
+    limits = {Query.RECENT: 1.0}
+    policy = DevicePolicy(query_epsilons=limits)
+    limits[Query.RECENT] = 100.0
+    assert policy.query_epsilons == {Query.RECENT: 1.0}
+    with pytest.raises(TypeError):
+        policy.query_epsilons[Query.RECENT] = 100.0  # type: ignore[index]
+    assert dataclasses.replace(policy, delta=1e-6).query_epsilons == policy.query_epsilons
+    assert len({policy, DevicePolicy()}) == 2, "a policy can be a key"
