@@ -1,10 +1,11 @@
 """Honest ledgers for tests of the audit: drafts that can be lied in, signed and written afterwards. No mocks."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from backrow.privacy.accounting.calibration import epsilon_of, noise_multipliers
@@ -17,7 +18,8 @@ from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList, key_com
 from backrow.privacy.ledger.releases import release_entry
 from backrow.privacy.ledger.signed_entry import sign_entry
 from backrow.privacy.ledger.tree import Tree, leaf_hash
-from backrow.privacy.plan import RoundPlan, Schedule
+from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
+from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.signing import SigningKey
@@ -32,6 +34,16 @@ ACCOUNTANT = ("backrow-gaussian-closed-form", "1")
 PEOPLE = tuple(f"device-{number:03d}" for number in range(100))
 OPTED_OUT = PEOPLE[90:]
 INVITED = PEOPLE[:90]
+SURVIVED = 88
+IN_SHARES: dict[str, Any] = {
+    "noise": Noise.SHARES,
+    "aggregation": Aggregation.SECURE,
+    "rounding": Rounding.DEVICE_NEAREST,
+    "scale": 2.0**10,
+    "minimum": 60,
+    "omitted": 0.1,
+}
+"""How a plan differs in which the devices add the noise."""
 
 POLICY, SCHEDULE, ENROLMENT, OPT_OUTS, RESERVE, RELEASE = range(6)
 """Places of the first entries; reserve and release alternate from there, the publication is last."""
@@ -89,9 +101,13 @@ def spent(plans: Sequence[RoundPlan], epsilon: float | None = 3.0, delta: float 
     return Spent(cost, delta, len(plans))
 
 
-def sentinels_of(made: RoundPlan, share: float = 1.0) -> tuple[int, ...]:
-    """Honest noise on the sentinel rows, or a share of it."""
-    noise = made.sampler().sample(SeededRandom(made.round, "sentinels"), made.query.sentinels * made.query.columns)
+def sentinels_of(made: RoundPlan, share: float = 1.0, added: int = SURVIVED) -> tuple[int, ...]:
+    """Honest noise on the sentinel rows, or a share of it; from devices, as many shares as were added."""
+    random, size = SeededRandom(made.round, "sentinels"), made.query.sentinels * made.query.columns
+    if made.noise is Noise.SHARES:
+        noise = made.share_sampler().sample(random, added * size).reshape(added, size).sum(axis=0)
+    else:
+        noise = made.sampler().sample(random, size)
     return tuple(int(value * share) for value in noise)
 
 
@@ -102,7 +118,7 @@ def release_of(
     participants = PseudonymList(EPOCH_KEY, INVITED).commitment
     crowd = parts.Crowd(
         invited=len(INVITED),
-        survived=88,
+        survived=SURVIVED,
         minimum=reserve.plan.minimum,
         neighbours=None,
         threshold=None,
@@ -127,6 +143,7 @@ def plans_of(
     sentinels: int = 64,
     simulated: bool = True,
     rows: int = 70,
+    places: Mapping[str, Any] = MappingProxyType({}),
 ) -> tuple[RoundPlan, ...]:
     """Rounds that spend the budget in these shares."""
     multipliers = (
@@ -137,7 +154,7 @@ def plans_of(
     made = []
     for number, multiplier in enumerate(multipliers, 1):
         query = Query.POPULARITY if number == 1 else Query.GRADIENT
-        each = plan(query, rows, number=number, noise_multiplier=multiplier, simulated=simulated)
+        each = plan(query, rows, number=number, noise_multiplier=multiplier, simulated=simulated, **places)
         made.append(replace(each, query=replace(each.query, sentinels=sentinels)))
     return tuple(made)
 
@@ -152,14 +169,16 @@ def honest(
     sentinels: int = 64,
     rows: int = 70,
     delta: float = 1e-5,
+    places: Mapping[str, Any] = MappingProxyType({}),
 ) -> Draft:
     """A run whose rounds spend the budget in these shares.
 
     Args:
         void: numbers of rounds that release nothing.
         trends: numbers of rounds whose purpose is trends, not training.
+        places: what all plans change: `IN_SHARES`, for example.
     """
-    plans = plans_of(shares, epsilon, delta, sentinels=sentinels, simulated=simulated, rows=rows)
+    plans = plans_of(shares, epsilon, delta, sentinels=sentinels, simulated=simulated, rows=rows, places=places)
     purposes = () if epsilon is None else (PurposeBudget(Purpose.TRAIN, epsilon),)
     kinds = tuple(Purpose.TRENDS if made.round in trends else Purpose.TRAIN for made in plans)
     schedule = Schedule("run", plans, epsilon, delta)

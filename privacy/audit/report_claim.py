@@ -163,6 +163,9 @@ def _adversary(material: Material) -> str:
         everyone += " Not against the edge that adds the answers: it sees each of them, and is trusted."
     if any(plan.noise is Noise.ONCE for plan in plans):
         everyone += " Not against the coordinator, which adds the noise to the sum and is trusted to forget it."
+    if shared := [plan.omitted for plan in plans if plan.noise is Noise.SHARES]:
+        everyone += " Where devices add the noise in shares, it holds against the coordinator too, as long as at most "
+        everyone += f"{100 * min(shared):.3g} % of the devices in a sum leave their share out or let others know it."
     if any(plan.noise is Noise.BLOCK for plan in plans):
         everyone += " Its noise is floating point, added in shares: good for simulation only."
     return everyone

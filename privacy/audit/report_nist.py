@@ -127,7 +127,10 @@ def _algorithms(material: Material) -> tuple[Answer, ...]:
     bounds = sorted({plan.query.clip_norm for plan in plans})
     norms = ", ".join(significant(bound) for bound in bounds[:6])
     floating = any(row.mechanism is Mechanism.FLOAT_GAUSSIAN for row in report.rounds)
-    source = "From a seed: this is a simulation." if material.simulated else "From the coordinator's operating system."
+    shares = [plan.noise is Noise.SHARES for plan in plans]
+    where = "each device's" if shares and all(shares) else "the coordinator's"
+    where += " or each device's" if any(shares) and not all(shares) else ""
+    source = "From a seed: this is a simulation." if material.simulated else f"From {where} operating system."
     attacks = material.attacks
     tested: Words = (Gap("open: no attack result was given"),)
     if attacks is not None:

@@ -130,6 +130,8 @@ def _measures(material: Material) -> Words:
     measures = ["answers are clipped on the device to a fixed norm"]
     if any(plan.noise is Noise.ONCE for plan in plans):
         measures.append("one draw of integer Gaussian noise on each sum, before it is released")
+    if any(plan.noise is Noise.SHARES for plan in plans):
+        measures.append("integer Gaussian noise in shares, which each device adds before its answer leaves it")
     if any(plan.noise is Noise.BLOCK for plan in plans):
         measures.append("Gaussian noise in floating point (simulation only)")
     if any(plan.aggregation is Aggregation.SECURE for plan in plans):

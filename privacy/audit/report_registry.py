@@ -131,19 +131,20 @@ _ADJACENT = {
 def _model(material: Material) -> Tree:
     plans, policy = material.plans, material.report.policy
     trusted = any(plan.aggregation is Aggregation.TRUSTED for plan in plans)
+    once = any(plan.noise is Noise.ONCE for plan in plans)
+    shared = [plan.omitted for plan in plans if plan.noise is Noise.SHARES]
     committed = any(isinstance(each.body, ScheduleEntry) for each in material.report.others)
     adaptive = policy is not None and policy.additions is Additions.ZCDP
+    trust = ["The edge that adds answers sees each of them and is trusted."] if trusted else []
+    trust += ["The coordinator adds the noise, and is trusted to do so."] if once else []
+    trust += [f"At most {100 * min(shared):.3g} % of a sum's devices leave out their noise."] if shared else []
     return {
         "model_name": "Central",
         "model_name_details": "Federated: histories stay on devices; noise is added to the sum of their answers.",
-        "trust_assumptions": ("The edge that adds answers sees each of them and is trusted. " if trusted else "")
-        + (
-            "The coordinator adds the noise, and is trusted to do so."
-            if any(p.noise is Noise.ONCE for p in plans)
-            else ""
-        ),
-        "actors": "Devices and their owners; edges, which add answers; the coordinator, which adds noise, releases and "
-        "keeps the ledger; auditors; everybody who gets the releases, who need not be trusted.",
+        "trust_assumptions": " ".join(trust),
+        "actors": f"Devices and their owners{', which add noise' if shared else ''}; edges, which add answers; the "
+        f"coordinator, which {'adds noise, ' if once else ''}releases and keeps the ledger; auditors; everybody who "
+        "gets the releases, who need not be trusted.",
         "release_type": "One release" if len(material.report.rounds) == 1 else "Many releases",
         "release_type_details": ("The schedule is committed before its first round. " if committed else "")
         + ("Further rounds may be added within the budget." if adaptive else "No further round may be added."),

@@ -24,7 +24,7 @@ from backrow.privacy.audit.verify import verify
 from backrow.privacy.errors import LedgerError
 from backrow.privacy.ledger.entries import FindingEntry, OptOutEntry, RetractionEntry, VoidEntry
 from backrow.privacy.ledger.parts import Purpose, PurposeBudget
-from tests.ledgers import KEY, OPT_OUTS, RELEASE, START, Draft, honest, with_policy
+from tests.ledgers import IN_SHARES, KEY, OPT_OUTS, RELEASE, START, Draft, honest, with_policy
 from tests.ledgers import write as write_run
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)> \"&"
@@ -326,6 +326,28 @@ def test_a_long_ledger_shows_both_ends_and_what_released_nothing(tmp_path: Path)
     assert len(rows) == 60 + 1 + 20
     assert "19 rounds in between left out" in section
     assert "void" in section
+
+
+def test_noise_that_devices_add_is_said_to_be_theirs(tmp_path: Path) -> None:
+    once = " ".join(Page(page_of(tmp_path)).texts("body"))
+    shares = " ".join(Page(page_of(tmp_path / "shares", honest(places=IN_SHARES))).texts("body"))
+    theirs = (
+        "which each device adds before its answer leaves it",
+        "at most 10 % of the devices in a sum",
+        "which add noise",
+    )
+    coordinators = ("which adds the noise to the sum", "which adds noise", "it adds the noise itself")
+    assert all(words in shares and words not in once for words in theirs)
+    assert all(words in once and words not in shares for words in coordinators)
+
+
+def test_the_operating_system_is_that_of_whoever_adds_the_noise(tmp_path: Path) -> None:
+    pages = {
+        "each device's operating system": honest(places=IN_SHARES, simulated=False),
+        "the coordinator's operating system": honest(simulated=False),
+    }
+    for words, draft in pages.items():
+        assert f"From {words}" in " ".join(Page(page_of(tmp_path / words[:3], draft)).texts("body"))
 
 
 def test_the_registry_entry_has_the_fields_of_the_public_template(tmp_path: Path) -> None:
