@@ -19,8 +19,10 @@ from backrow.privacy.errors import (
     WeakKeyError,
 )
 from backrow.privacy.secagg import roster_tree
+from backrow.privacy.secagg.graph import check_gaps
 from backrow.privacy.secagg.messages import Advertisement, flags
-from backrow.privacy.secagg.roster import Roster, committed_digest
+from backrow.privacy.secagg.parameters import largest_gap
+from backrow.privacy.secagg.roster import Roster, committed_digest, tolerance_on
 from backrow.privacy.secagg.sealing import check_public_key, open_sealed
 from backrow.privacy.secagg.session import SecurePolicy, Session
 from backrow.privacy.secagg.shamir import PRIME
@@ -175,6 +177,16 @@ def survivors_near(roster: Roster, survivors: bytes, neighbours: Sequence[int], 
     count = int(flags(survivors, roster.size)[list(neighbours)].sum())
     if count < threshold:
         raise UnsafeCohortError(f"{count} neighbours survive, {threshold} are needed: nothing is opened")
+
+
+def survivors_together(roster: Roster, survivors: bytes, neighbours: int) -> None:
+    """Nowhere on the ring are so many missing that the sum could come apart there."""
+    check_gaps(
+        roster.graph_seed,
+        flags(survivors, roster.size).tolist(),
+        neighbours,
+        largest_gap(roster.size, tolerance_on(roster), neighbours),
+    )
 
 
 def agreements_enough(signed: Sequence[bool], threshold: int) -> None:

@@ -154,7 +154,8 @@ class SecureRound:
         """Close step 3: who is in the sum is frozen and signed; the message for each of them.
 
         Raises:
-            VoidRoundError: too few gave a vector, or a secret that is needed has too few holders left.
+            VoidRoundError: too few gave a vector, a secret that is needed has too few holders left, or so many
+                are missing in one place that devices would refuse.
         """
         self._enough(self._alive, "gave a vector")
         for position in self._owners():
@@ -162,6 +163,10 @@ class SecureRound:
                 raise VoidRoundError("too many neighbours of one device vanished: its masks cannot be taken out")
         roster = self._seating.roster
         self._survivors = bitmap([position in self._alive for position in range(roster.size)])
+        try:
+            checks.survivors_together(roster, self._survivors, self._seating.rule.neighbours)
+        except BackrowError as problem:
+            raise VoidRoundError(str(problem)) from None
         signature = self._key.sign(SECAGG_FREEZE, roster.signed_survivors(self._survivors))
         message = messages.encode_survivors(self._survivors, signature)
         positions = self._seating.named(self._alive)

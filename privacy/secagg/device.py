@@ -169,6 +169,7 @@ class SecureDevice:
         checks.survivors_have_me(view.roster, survivors, view.position)
         checks.survivors_shared(view.roster, survivors, view.neighbours, state.shared)
         checks.survivors_near(view.roster, survivors, view.neighbours, view.threshold)
+        checks.survivors_together(view.roster, survivors, len(view.neighbours))
         reply = messages.encode_agreement(self.identity.sign(SECAGG_AGREE, view.roster.signed_survivors(survivors)))
         return self._next(Agreed(state, survivors), message, reply)
 

@@ -128,15 +128,23 @@ def neighbourhood_on(roster: Roster) -> Neighbourhood:
     gain by it. Drop-outs are counted on the roster, because who did not advertise has done no harm.
 
     Raises:
-        UnsafePlanError: as `neighbourhood`.
-        UnsafeCohortError: as many adversaries are committed as devices are left.
+        UnsafeCohortError: as `neighbourhood` and `tolerance_on`.
+    """
+    return neighbourhood(roster.size, tolerance_on(roster))
+
+
+def tolerance_on(roster: Roster) -> Tolerance:
+    """The session's tolerance, with the committed cohort's adversaries as a fraction of the roster.
+
+    Raises:
+        UnsafeCohortError: nobody would be left who is honest and present.
     """
     tolerance, devices = roster.session.tolerance, roster.session.devices
     if roster.size == devices:
-        return neighbourhood(devices, tolerance)
+        return tolerance
     adversaries, _ = tolerance.counts(devices)
-    rate = min(adversaries * _PRECISION // roster.size, _PRECISION) / _PRECISION
     try:
-        return neighbourhood(roster.size, Tolerance(rate, tolerance.dropouts))
+        # Rounded down to a decimal number, of which `Tolerance.counts` makes the same number of adversaries.
+        return Tolerance(adversaries * _PRECISION // roster.size / _PRECISION, tolerance.dropouts)
     except ValueError as problem:
         raise UnsafeCohortError(f"too few of the cohort advertised: {problem}") from None

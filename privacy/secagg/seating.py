@@ -36,7 +36,7 @@ class Seating:
         """From the advertisements, by place in the cohort.
 
         Raises:
-            UnsafePlanError, UnsafeCohortError: no safe graph joins them.
+            UnsafeCohortError: no safe graph joins them.
         """
         roster = Roster.of(session, advertised)
         rule = neighbourhood_on(roster)
