@@ -8,6 +8,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
+
 from backrow.privacy.accounting.calibration import epsilon_of, noise_multipliers
 from backrow.privacy.ledger import entries, parts
 from backrow.privacy.ledger.checkpoint import Checkpoint
@@ -111,6 +113,12 @@ def sentinels_of(made: RoundPlan, share: float = 1.0, added: int = SURVIVED) -> 
     return tuple(int(value * share) for value in noise)
 
 
+def integers_of(made: RoundPlan, sentinels: Sequence[int]) -> bytes:
+    """The noisy integers of a round as they are kept: of titles some numbers, of the sentinel rows these."""
+    titles = np.arange(made.query.titles * made.query.columns)
+    return np.concatenate([titles, np.array(sentinels, dtype=np.int64)]).astype("<i8").tobytes()
+
+
 def release_of(
     index: int, reserve: ReserveEntry, schedule: Schedule, opt_outs: Commitment, sealed: int
 ) -> ReleaseEntry:
@@ -130,9 +138,10 @@ def release_of(
         opt_out_time=sealed,
     )
     made = parts.Provenance(None, None, *(sha256(name).digest() for name in (b"config", b"code", b"lock")))
-    values = sha256(b"values %d" % index).digest()
+    sentinels = sentinels_of(reserve.plan)
+    values = sha256(integers_of(reserve.plan, sentinels)).digest()
     alone = spent([reserve.plan], schedule.epsilon, schedule.delta)
-    return release_entry(index, reserve, schedule, crowd, made, values, alone, ACCOUNTANT, sentinels_of(reserve.plan))
+    return release_entry(index, reserve, schedule, crowd, made, values, alone, ACCOUNTANT, sentinels)
 
 
 def plans_of(
@@ -220,8 +229,18 @@ def note_of(lines: Sequence[bytes], key: SigningKey = KEY, origin: str = ORIGIN)
     return Checkpoint(origin, tree.size, tree.root()).sign(Signer(origin, key)).encode()
 
 
+def keep(folder: Path, draft: Draft) -> Path:
+    """The honest integers of every release of this draft, in a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for body in draft.bodies:
+        if isinstance(body, ReleaseEntry):
+            kept = integers_of(body.plan, sentinels_of(body.plan))
+            (folder / f"{body.plan.round:04d}.i8").write_bytes(kept)
+    return folder
+
+
 def write(folder: Path, draft: Draft, key: SigningKey = KEY) -> Path:
-    """A run folder of this draft."""
+    """A run folder of this draft, without its integers."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = draft.lines(key)
     (folder / "ledger.jsonl").write_bytes(b"".join(lines))
