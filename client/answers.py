@@ -1,16 +1,14 @@
 """From a call and raw histories to integers: clip, scale, round. Runs on the device or the edge it trusts."""
 
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from backrow.client.history import HistoryBlock, RawHistory
 from backrow.client.training.base import NoisedBlock, TrainingCall
 from backrow.client.training.registry import trainer_for
 from backrow.privacy.clipping import ClippedBlock
 from backrow.privacy.errors import RefusedCallError
-from backrow.privacy.plan import Noise
-from backrow.privacy.quantise import QuantisedUpdate, Rounding, quantise, quantise_block, round_sum
+from backrow.privacy.plan import Noise, RoundPlan
+from backrow.privacy.quantise import Rounding, quantise, quantise_block, round_sum
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.wire import IntArray, RoundCall
 
@@ -18,41 +16,42 @@ BLOCK = 64
 """Devices per block. Blocks are fixed by enrolment slot, so results do not depend on who hosts them."""
 
 
-def answer_device(call: RoundCall, history: RawHistory, random: RandomSource) -> QuantisedUpdate:
-    """One device's answer, clipped and quantised; its norm is at most the plan's integer sensitivity.
+def answer_device(call: RoundCall, history: RawHistory, random: RandomSource) -> IntArray:
+    """One device's answer as integers, shape (rows, columns), its share of the noise added if the plan asks for one.
+
+    Without the share, its norm is at most the plan's integer sensitivity.
 
     Raises:
         RefusedCallError: the plan sums blocks in the clear, which only a simulation may.
     """
-    if call.plan.rounding is Rounding.BLOCK_NEAREST or call.plan.noise is Noise.BLOCK:
+    if adds_blocks(call.plan):
         raise RefusedCallError("this plan adds answers before rounding them: a device outside a simulation refuses it")
     answer = _train(call, [history], random)
     if isinstance(answer, NoisedBlock):
         raise RefusedCallError("this trainer answers with a block's sum: a device outside a simulation refuses it")
-    return quantise(answer.device(0), call.plan.scale, call.plan.rounding, random)
+    values = quantise(answer.device(0), call.plan.scale, call.plan.rounding, random).values
+    if call.plan.noise is not Noise.SHARES:
+        return values
+    return values + call.plan.share_sampler().sample(random, values.size).reshape(values.shape)
 
 
-def answer_block(
-    call: RoundCall, block: HistoryBlock, random: RandomSource, device_random: Callable[[int], RandomSource]
-) -> IntArray:
-    """Integer sum of the answers of up to 64 hosted devices, shape (titles, columns).
+def adds_blocks(plan: RoundPlan) -> bool:
+    """Whether answers are added in blocks before they are rounded or noised, which only a simulation may do."""
+    return plan.rounding is Rounding.BLOCK_NEAREST or plan.noise is Noise.BLOCK
+
+
+def answer_block(call: RoundCall, block: HistoryBlock, random: RandomSource) -> IntArray:
+    """Integer sum of the answers of up to 64 hosted devices, shape (titles, columns), for a plan that adds blocks.
 
     Args:
         call: the round's question.
         block: their raw histories.
         random: the block's randomness (training).
-        device_random: position in the block to that device's randomness (rounding).
     """
-    plan = call.plan
     answer = _train(call, block, random)
     if isinstance(answer, NoisedBlock):
-        return round_sum(answer.values, plan.scale)
-    if plan.rounding is Rounding.BLOCK_NEAREST:
-        return quantise_block(answer, plan.scale).values
-    total = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
-    for position in range(len(block)):
-        total += quantise(answer.device(position), plan.scale, plan.rounding, device_random(position)).values
-    return total
+        return round_sum(answer.values, call.plan.scale)
+    return quantise_block(answer, call.plan.scale).values
 
 
 def titles_of(call: RoundCall) -> int | None:

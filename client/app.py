@@ -27,11 +27,36 @@ def make_client_app(open_edge: Callable[[int, int], Edge]) -> ClientApp:
     def answer(message: Message, context: Context) -> Message:
         return _reply(message, _edge(context).answer(_bytes(message)))
 
+    @app.query(wire.SECURE_ACTION.partition(".")[2])
+    def secure(message: Message, context: Context) -> Message:
+        return _reply(message, _edge(context).secure(_bytes(message), ContextMemory(context)))
+
     def _edge(context: Context) -> Edge:
         config = context.node_config
         return open_edge(int(config["partition-id"]), int(config["num-partitions"]))
 
     return app
+
+
+class ContextMemory:
+    """Keeps an edge's notes in the state that Flower carries from one message of a node to the next."""
+
+    def __init__(self, context: Context) -> None:
+        self._state = context.state
+
+    def get(self, name: str) -> bytes | None:
+        """What was put under this name."""
+        record = self._state.get(wire.RECORD)
+        value = record.get(name) if isinstance(record, ConfigRecord) else None
+        return value if isinstance(value, bytes) else None
+
+    def put(self, name: str, value: bytes) -> None:
+        """Keep until the run ends."""
+        record = self._state.get(wire.RECORD)
+        if not isinstance(record, ConfigRecord):
+            record = ConfigRecord()
+            self._state[wire.RECORD] = record
+        record[name] = value
 
 
 def _bytes(message: Message) -> bytes:

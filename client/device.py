@@ -12,20 +12,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from backrow.client.answers import answer_device, since_of, titles_of
 from backrow.client.consent import Consent
+from backrow.client.contributor import Contributor, read_call
 from backrow.client.events import WatchEvent
+from backrow.client.history import RawHistory
 from backrow.client.installed import install_bundle, installed_model
-from backrow.client.ledger_watch import check_ledger
 from backrow.client.model import PublicModel
 from backrow.client.policy import DevicePolicy
 from backrow.client.recommend import Pick, recommend
 from backrow.client.vault.store import Vault
 from backrow.client.weights import RECENT_SECONDS, Preferences, confidence
-from backrow.privacy import wire
-from backrow.privacy.bundle import catalogue_digest
-from backrow.privacy.errors import BundleError, RefusedCallError, VaultError
-from backrow.privacy.plan import Aggregation
+from backrow.privacy.errors import BundleError, VaultError
 from backrow.privacy.randomness import OsRandom, RandomSource
 
 if TYPE_CHECKING:
@@ -65,6 +62,10 @@ class Device:
             raise
         self._consent = Consent(self._participation)
         self._spending = Spending(self._participation, policy, clock)
+        consent = self._consent.granted
+        self._contributor = Contributor(
+            self._participation, policy, self._spending, coordinator_key, random, self._answerable, consent
+        )
         self._model: PublicModel | None = None
         self._answering = threading.Lock()
         self._swapping = threading.RLock()
@@ -153,18 +154,24 @@ class Device:
         """What the answers of the policy's last period cost the owner together. Nothing resets it but time."""
         return self._spending.spent()
 
+    @property
+    def identity(self) -> bytes:
+        """Public key under which this device takes part in secure sums, 32 bytes. Made when first asked for."""
+        return self._contributor.identity().public
+
     def take_part(self, call: bytes) -> bytes | None:
-        """Answer one round: the bytes that may leave. None while consent is withheld.
+        """Answer one round, or one step of a secure sum: the bytes that may leave. None while consent is withheld.
 
         Consent is asked before the call is read, before the history is read and before the bytes are handed
         out. A (run, round) is answered at most once, and never beyond the policy's limits; what it costs is on
         disk before this returns. A crash in between can waste an answer, never repeat or hide one.
 
         Args:
-            call: a signed `RoundCall`.
+            call: a signed `RoundCall`, or a `SecureCall` with this device's part alone.
 
         Raises:
             SignatureError, MalformedMessageError: not a call of the pinned coordinator; nothing of it is used.
+            SecureSumError and its kin: a rule of the secure sum is broken; this device drops out of it.
             LedgerError and its kin (ForkError, RollbackError, ProofError): the coordinator cannot show that its
                 ledger has only grown since this device last saw it; a ForkError carries portable evidence.
             RefusedCallError: the policy refuses it, it was answered already, or this device cannot answer it.
@@ -172,15 +179,8 @@ class Device:
         if not self.consent:
             return None
         with self._answering:
-            message = wire.decode_signed(call, self._coordinator_key)
-            if not isinstance(message, wire.RoundCall):
-                raise RefusedCallError(f"a device answers round calls only, this is a {type(message).__name__}")
-            source = self._random()
-            model, reserved_at = self._check(message, source)
-            if not self.consent:
-                return None
-            data = wire.encode(self._answer(message, model, source))
-            self._spending.reserve(message.plan, reserved_at)
+            message = read_call(call, self._coordinator_key)
+            data = self._contributor.reply(message)
             return data if self.consent else None
 
     def erase(self) -> None:
@@ -218,34 +218,10 @@ class Device:
                 self._model = installed_model(self._folder, self._coordinator_key)
             return self._model
 
+    def _answerable(self, recent_seconds: int, since: int | None) -> tuple[PublicModel | None, RawHistory | None]:
+        """The installed model, and the history in its rows."""
+        model = self._installed()
+        return model, None if model is None else self._preferences(model, recent_seconds, since).history
+
     def _preferences(self, model: PublicModel, recent_seconds: int, since: int | None = None) -> Preferences:
         return confidence(self._history.events(), model.rows, self._clock(), recent_seconds, since)
-
-    def _check(self, call: wire.RoundCall, source: RandomSource) -> tuple[PublicModel, int]:
-        """The model whose catalogue the call's rows are, and when its budget was reserved. Raises RefusedCallError."""
-        plan = call.plan
-        self._policy.check(plan, call.cohort_size)
-        reserved_at = check_ledger(call, self._coordinator_key, self._participation)
-        if plan.aggregation is not Aggregation.TRUSTED:
-            raise RefusedCallError("the call asks for a masked answer, which this version cannot give: update the SDK")
-        if source.simulated and not plan.simulated:
-            raise RefusedCallError("a seeded device answers simulated rounds only: open it with random=OsRandom")
-        self._spending.check(plan, reserved_at)
-        model = self._installed()
-        rows = (titles_of(call), call.catalogue)
-        if model is None or rows != (len(model.ids), catalogue_digest(model.ids)):
-            raise RefusedCallError("the call is about a catalogue this device does not have: install its bundle first")
-        return model, reserved_at
-
-    def _answer(self, call: wire.RoundCall, model: PublicModel, source: RandomSource) -> wire.Contribution:
-        try:
-            recent_seconds = int(call.settings.get("recent_seconds", RECENT_SECONDS))
-            history = self._preferences(model, recent_seconds, since_of(call)).history
-            update = answer_device(call, history, source)
-        except ImportError as problem:
-            raise RefusedCallError(f"the call's trainer needs {problem.name}, which is not installed here") from None
-        except (LookupError, ValueError) as problem:
-            raise RefusedCallError(
-                f"the call lacks what its trainer needs, or contradicts itself ({type(problem).__name__}): not answered"
-            ) from problem
-        return wire.Contribution(call.plan.run_id, call.plan.round, call.plan.query.query, update.values)

@@ -1,17 +1,29 @@
 """The edge: hosts devices, adds their answers, and passes on nothing but the sum."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol, TypeVar
 
 import numpy as np
 
-from backrow.client.answers import answer_block, split_blocks
+from backrow.client.answers import adds_blocks, answer_block, answer_device, split_blocks
 from backrow.client.history import RawHistory
+from backrow.client.secure import Heard, Memory, Participant
+from backrow.client.secure_edge import relay
 from backrow.privacy import wire
 from backrow.privacy.errors import BackrowError, CohortError, MalformedMessageError
 from backrow.privacy.randomness import RandomSource
+from backrow.privacy.signing import SigningKey
+from backrow.privacy.wire_secure import SecureCall, SecureReply
 
 T = TypeVar("T")
+
+SMALLEST_SECURE_COHORT = 3
+"""Simulated devices take part in any sum that hides them among two others."""
+
+
+def _nobody(number: int, slot: int) -> None:
+    """Every device stays."""
 
 
 class Edge(Protocol):
@@ -25,6 +37,10 @@ class Edge(Protocol):
         """Answer a signed round call: the integer sum over the invited devices that took part."""
         ...
 
+    def secure(self, call: bytes, memory: Memory) -> bytes:
+        """Pass on one step of a secure sum. Args: memory: this edge's, there again at the next step."""
+        ...
+
 
 class HostedDevice(Protocol):
     """An SDK device behind an edge (`backrow.client.Device`)."""
@@ -34,8 +50,13 @@ class HostedDevice(Protocol):
         """True while contributions are granted."""
         ...
 
+    @property
+    def identity(self) -> bytes:
+        """Its Ed25519 public key, 32 bytes."""
+        ...
+
     def take_part(self, call: bytes) -> bytes | None:
-        """The device's encoded contribution, or None."""
+        """The device's encoded answer to a round call or to a step of a secure sum, or None."""
         ...
 
 
@@ -53,9 +74,9 @@ class DeviceEdge:
 
     def enrol(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.EnrolCall)
-        return wire.encode(
-            wire.EnrolReply(request.run_id, tuple(sorted(d for d in self._devices if self._devices[d].consent)))
-        )
+        names = tuple(sorted(name for name, device in self._devices.items() if device.consent))
+        keys = tuple(self._devices[name].identity for name in names) if request.identities else ()
+        return wire.encode(wire.EnrolReply(request.run_id, names, keys))
 
     def answer(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.RoundCall)
@@ -73,6 +94,15 @@ class DeviceEdge:
             total, participants = total + contribution.values, participants + 1
         return wire.encode(wire.BlindSum(request.plan.run_id, request.plan.round, query.query, participants, total))
 
+    def secure(self, call: bytes, memory: Memory) -> bytes:
+        def ask(step: SecureCall, heard: Heard, name: str) -> bytes | None:
+            device = self._devices.get(name)
+            alone = wire.encode(replace(step, parts={name: step.parts[name]}))
+            data = device.take_part(alone) if device is not None else None
+            return None if data is None else _expect(wire.decode(data), SecureReply).parts.get(name)
+
+        return relay(call, self._key, memory, ask)
+
 
 class SimulatedEdge:
     """Hosts simulated devices, in fixed blocks, from histories already in memory.
@@ -84,6 +114,7 @@ class SimulatedEdge:
         histories: their raw histories.
         coordinator_key: pinned public key.
         random: (purpose, round, block or slot) to a source; simulated.
+        vanishing: (round, slot) to the step of a secure sum from which on that device is gone; None: it stays.
     """
 
     def __init__(
@@ -93,6 +124,7 @@ class SimulatedEdge:
         histories: Sequence[RawHistory],
         coordinator_key: bytes,
         random: Callable[[str, int, int], RandomSource],
+        vanishing: Callable[[int, int], int | None] = _nobody,
     ) -> None:
         if len(set(names)) != len(names):
             raise CohortError("a device is hosted twice by one edge: every device has its own name and slot")
@@ -101,10 +133,13 @@ class SimulatedEdge:
         self._histories = histories
         self._key = coordinator_key
         self._random = random
+        self._vanishing = vanishing
 
     def enrol(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.EnrolCall)
-        return wire.encode(wire.EnrolReply(request.run_id, tuple(sorted(self._position))))
+        names = tuple(sorted(self._position))
+        keys = tuple(self._identity(name).public for name in names) if request.identities else ()
+        return wire.encode(wire.EnrolReply(request.run_id, names, keys))
 
     def answer(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.RoundCall)
@@ -112,15 +147,49 @@ class SimulatedEdge:
         invited = sorted(self._position[name] for name in _distinct(request.devices) if name in self._position)
         slots = [self._slots[position] for position in invited]
         total = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
+        if not adds_blocks(plan):
+            for position in invited:
+                total += self._integers(request, position)
+            return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
         for block, members in split_blocks(slots):
-            hosted = [self._slots[invited[member]] for member in members]
-
-            def device_random(position: int, hosted: Sequence[int] = hosted) -> RandomSource:
-                return self._random("round", plan.round, hosted[position])
-
             histories = [self._histories[invited[member]] for member in members]
-            total += answer_block(request, histories, self._random("train", plan.round, block), device_random)
+            total += answer_block(request, histories, self._random("train", plan.round, block))
         return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
+
+    def secure(self, call: bytes, memory: Memory) -> bytes:
+        def ask(step: SecureCall, heard: Heard, name: str) -> bytes | None:
+            position = self._position.get(name)
+            if position is None:
+                return None
+            slot = self._slots[position]
+            gone = self._vanishing(step.round, slot)
+            if gone is not None and step.step >= gone:
+                return None
+            return self._participant(name, step.round, memory).step(step, heard, step.parts[name])
+
+        return relay(call, self._key, memory, ask)
+
+    def _participant(self, name: str, number: int, memory: Memory) -> Participant:
+        position = self._position[name]
+        slot = self._slots[position]
+        return Participant(
+            identity=self._identity(name),
+            smallest_cohort=SMALLEST_SECURE_COHORT,
+            adversaries=0.0,
+            coordinator_key=self._key,
+            memory=memory,
+            name=name,
+            answer=lambda question: self._integers(question, position),
+            random=lambda step: self._random(f"secure-{step}", number, slot),
+        )
+
+    def _identity(self, name: str) -> SigningKey:
+        return SigningKey(self._random("identity", 0, self._slots[self._position[name]]).bytes(32))
+
+    def _integers(self, request: wire.RoundCall, position: int) -> wire.IntArray:
+        """One device's answer, exactly as a device that stands alone computes it."""
+        source = self._random("round", request.plan.round, self._slots[position])
+        return answer_device(request, self._histories[position], source)
 
 
 def _distinct(devices: Sequence[str]) -> Sequence[str]:

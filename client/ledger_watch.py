@@ -6,16 +6,18 @@ loads them.
 
 from backrow.client.vault.store import Vault
 from backrow.privacy.errors import RefusedCallError
-from backrow.privacy.wire import RoundCall
+from backrow.privacy.plan import RoundPlan
+from backrow.privacy.wire_plan import LedgerProof
 
 
-def check_ledger(call: RoundCall, coordinator_key: bytes, kept: Vault) -> int:
+def check_ledger(plan: RoundPlan, shown: LedgerProof, coordinator_key: bytes, kept: Vault) -> int:
     """When the round's budget was reserved, in a ledger that extends the one this device saw last.
 
     The new checkpoint is on disk when this returns.
 
     Args:
-        call: signed by the coordinator already.
+        plan: of the round.
+        shown: with it; both signed by the coordinator already.
         coordinator_key: pinned, 32 bytes.
         kept: where the last checkpoint of every run is kept.
 
@@ -32,7 +34,6 @@ def check_ledger(call: RoundCall, coordinator_key: bytes, kept: Vault) -> int:
     from backrow.privacy.ledger.signed_entry import decode_entry
     from backrow.privacy.ledger.tree import leaf_hash
 
-    plan, shown = call.plan, call.ledger
     if not shown.checkpoint:
         raise RefusedCallError("the call shows no ledger: a device answers only what was reserved in one")
     name = f"ledger/{plan.run_id}"

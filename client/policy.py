@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy
 from backrow.privacy.errors import RefusedCallError
-from backrow.privacy.plan import Aggregation, RoundPlan
+from backrow.privacy.plan import Aggregation, Noise, RoundPlan
 from backrow.privacy.queries import Query
 
 
@@ -30,7 +30,10 @@ class DevicePolicy:
             accepts no noise at all, if largest_epsilon is infinity too.
         smallest_cohort: fewest devices, invited and summed, >= 1.
         known: the queries, with version, whose meaning this device knows.
-        accept_trusted: answer an edge in the clear, which then sees this device's own answer.
+        accept_trusted: answer an edge in the clear, which then sees this device's own answer; or let the
+            coordinator see a sum before it adds the noise.
+        adversaries: fraction of a cohort that may work together against this device; a secure sum must stand them,
+            and carry enough noise without theirs.
         accept_simulated: answer rounds whose noise can be recomputed or is floating point.
         largest_epsilon: of all answers within any `period` together, at `delta`, by zCDP, > 0.
         delta: in (0, 1).
@@ -42,6 +45,7 @@ class DevicePolicy:
     smallest_cohort: int = 100
     known: frozenset[tuple[Query, int]] = frozenset((query, 1) for query in Query)
     accept_trusted: bool = False
+    adversaries: float = 0.05
     accept_simulated: bool = False
     largest_epsilon: float = 9.0
     delta: float = 1e-5
@@ -59,6 +63,8 @@ class DevicePolicy:
                 f"largest_epsilon and query_epsilons must be > 0, got {self.largest_epsilon} and "
                 f"{dict(self.query_epsilons)}: to refuse a query, leave it out of known"
             )
+        if not 0 <= self.adversaries < 1:
+            raise ValueError(f"adversaries are a fraction of a cohort, 0 <= it < 1, got {self.adversaries}")
         if not 0 < self.delta < 1:
             raise ValueError(f"delta must be between 0 and 1 (exclusive), got {self.delta}")
         if not self.period > 0:
@@ -94,8 +100,18 @@ class DevicePolicy:
                     "the call asks for an answer in the clear, which the edge would see: the host application "
                     "must set accept_trusted if its owner trusts this edge"
                 )
+            case Aggregation.SECURE if plan.noise is not Noise.SHARES and not self.accept_trusted:
+                raise RefusedCallError(
+                    "the coordinator would see the sum before its noise: devices must add it in shares, or the host "
+                    "application set accept_trusted if its owner trusts the coordinator"
+                )
             case Aggregation.TRUSTED | Aggregation.SECURE:
                 pass
+        if plan.noise is Noise.SHARES and plan.omitted < self.adversaries:
+            raise RefusedCallError(
+                f"the noise is enough if {plan.omitted:.0%} of the cohort leave theirs out, this device assumes "
+                f"{self.adversaries:.0%}: there is too little noise"
+            )
         mu = mu_of(plan)
         if mu > self.largest_mu:
             raise RefusedCallError(

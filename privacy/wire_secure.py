@@ -3,9 +3,11 @@
 What the devices of a round say to one another is sealed in `parts`, whose bytes only `secagg` understands.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +15,9 @@ from numpy.typing import NDArray
 from backrow.privacy.codec import count, number, text, texts
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.wire_plan import LedgerProof, plan_in, plan_out, proof_in, proof_out
+
+if TYPE_CHECKING:
+    from backrow.privacy.secagg.session import Session
 
 Uint32Array = NDArray[np.uint32]
 Arrays = dict[str, tuple[str, NDArray[Any]]]
@@ -123,6 +128,39 @@ def secure_in(kind: type[SecureMessage], header: dict[str, Any], arrays: dict[st
     if kind is SecureCall:
         return SecureCall(*place, arrays.pop("common").tobytes(), parts)
     return SecureReply(*place, parts, texts(header.pop("summed")), arrays.pop("values").ravel())
+
+
+def session_of(opening: SecureOpen, coordinator: bytes) -> "Session":
+    """The secure sum that this message opens. Devices, edges and the coordinator build the same one.
+
+    Args:
+        coordinator: its pinned public key, 32 bytes.
+
+    Raises:
+        ValueError: there can be no such sum.
+    """
+    # Not with the SDK: a device that only recommends never loads the protocol.
+    from backrow.privacy.secagg.parameters import Tolerance
+    from backrow.privacy.secagg.session import Session
+
+    plan = opening.plan
+    return Session(
+        run_id=plan.run_id,
+        round=plan.round,
+        cohort=opening.cohort,
+        question=opening.question,
+        checkpoint=sha256(opening.ledger.checkpoint).digest(),
+        coordinator=coordinator,
+        devices=opening.cohort_size,
+        minimum=plan.minimum,
+        dimension=plan.query.dimension,
+        tolerance=Tolerance(opening.adversaries, opening.dropouts),
+    )
+
+
+def plan_digest(plan: RoundPlan) -> bytes:
+    """SHA-256 of a plan, 32 bytes."""
+    return sha256(json.dumps(plan_out(plan), sort_keys=True).encode()).digest()
 
 
 def _place_out(message: SecureCall | SecureReply, **fields: Any) -> dict[str, Any]:

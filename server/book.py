@@ -4,7 +4,7 @@ Everything a run releases stands in one ledger under one budget. A reservation c
 a release follows: a crash can waste budget, never hide it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backrow.privacy.errors import BookError, BudgetExhaustedError
@@ -20,12 +20,13 @@ from backrow.privacy.ledger.entries import (
 )
 from backrow.privacy.ledger.parts import Additions, Basis, Provenance, Purpose
 from backrow.privacy.ledger.pseudonyms import EMPTY, key_commitment
-from backrow.privacy.ledger.releases import release_entry
+from backrow.privacy.ledger.releases import CLOSED_FORM, ZCDP, release_entry
 from backrow.privacy.ledger.store import Ledger
 from backrow.privacy.plan import RoundPlan, Schedule
+from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_plan import LedgerProof
-from backrow.server.budget import ACCOUNTANT, spent_epsilon, spent_of, zcdp_spent
+from backrow.server.budget import spent_epsilon, spent_of
 from backrow.server.cohort import Cohort
 from backrow.server.crowd import crowd_of
 from backrow.server.policy import LedgerPolicy
@@ -125,8 +126,10 @@ class Book:
 
     def spent_after(self, rounds: int) -> float | None:
         """Epsilon of the first so many reservations; None where no privacy is claimed."""
-        plans = [entry.plan for entry in self._reserves[:rounds]]
-        return None if self._schedule.epsilon is None else spent_epsilon(plans, self._delta)
+        entries = self._reserves[:rounds]
+        if self._schedule.epsilon is None:
+            return None
+        return spent_epsilon([entry.plan for entry in entries], self._delta, _added(entries))
 
     def reserve(
         self, plan: RoundPlan, *, purpose: Purpose = Purpose.TRAIN, basis: Basis = Basis.SCHEDULED
@@ -141,9 +144,10 @@ class Book:
         if self._open is not None:
             raise BookError(f"round {self._open.round} is still open: release or void it first")
         self._check_place(plan, basis)
-        self._check_budget(plan, purpose, basis)
+        added = basis is Basis.ADDITION or _added(self._reserves)
+        self._check_budget(plan, purpose, added)
         plans = [*(entry.plan for entry in self._reserves), plan]
-        entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule))
+        entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule, added))
         receipt = self._ledger.append(entry, self._now())
         self._reserves.append(entry)
         self._lines[receipt.index] = receipt.entry.encode()
@@ -162,19 +166,24 @@ class Book:
         digest: str,
         sentinels: tuple[int, ...],
         provenance: Provenance,
+        rule: Neighbourhood | None = None,
     ) -> Receipt:
-        """Record a release; the receipt is what `RoundSum.release` asks for."""
+        """Record a release; the receipt is what `RoundSum.release` asks for.
+
+        Args:
+            rule: of the secure sum; None where edges are trusted.
+        """
         self._close_open(reservation)
         reserve = self._reserves[-1]
         entry = release_entry(
             reservation.index,
             reserve,
             self._schedule,
-            crowd_of(cohort, participants, reserve.plan, self._epoch_key, *self._opt_outs),
+            crowd_of(cohort, participants, reserve.plan, rule, self._epoch_key, *self._opt_outs),
             provenance,
             bytes.fromhex(digest),
             spent_of([reserve.plan], self._schedule),
-            ACCOUNTANT,
+            ZCDP if _added(self._reserves) else CLOSED_FORM,
             sentinels,
         )
         written = self._ledger.append(entry, self._now())
@@ -194,7 +203,7 @@ class Book:
         if (manifest, model) in self._published:
             return  # a resumed run writes the same bytes again
         self._published.add((manifest, model))
-        claim = spent_of([entry.plan for entry in self._reserves], self._schedule)
+        claim = spent_of([entry.plan for entry in self._reserves], self._schedule, _added(self._reserves))
         indices = tuple(receipt.index for receipt in receipts)
         self._ledger.append(PublicationEntry(self._schedule.run_id, indices, manifest, model, claim), self._now())
 
@@ -219,17 +228,14 @@ class Book:
         if position >= len(self._schedule.rounds) or plan != self._schedule.rounds[position]:
             raise BookError(f"round {plan.round} is not the next round of the committed schedule: nothing is sent")
 
-    def _check_budget(self, plan: RoundPlan, purpose: Purpose, basis: Basis) -> None:
-        # With additions the cost of a round may depend on earlier releases: a filter, not the closed form.
-        adaptive = basis is Basis.ADDITION or any(entry.basis is Basis.ADDITION for entry in self._reserves)
-        cost = zcdp_spent if adaptive else spent_epsilon
+    def _check_budget(self, plan: RoundPlan, purpose: Purpose, added: bool) -> None:
         limits = [("the run", self._schedule.epsilon, [entry.plan for entry in self._reserves])]
         for budget in self._policy.purposes:
             if budget.purpose is purpose:
                 earlier = [entry.plan for entry in self._reserves if entry.purpose is purpose]
                 limits.append((f"purpose {purpose}", budget.epsilon, earlier))
         for whose, limit, earlier in limits:
-            spent = cost([*earlier, plan], self._delta)
+            spent = spent_epsilon([*earlier, plan], self._delta, added)
             if limit is not None and spent > limit:
                 raise BudgetExhaustedError(
                     f"round {plan.round} would bring {whose} to epsilon {spent:.4f}, more than the committed "
@@ -268,3 +274,8 @@ class Book:
             raise BookError("the ledger was cut off before its schedule and nothing was asked: begin in a new folder")
         if self._open is not None:
             self.void(self._open, "the coordinator stopped while this round was open")
+
+
+def _added(entries: Sequence[ReserveEntry]) -> bool:
+    """With additions the cost of a round may depend on earlier releases: a filter, not the closed form."""
+    return any(entry.basis is Basis.ADDITION for entry in entries)

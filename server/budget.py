@@ -6,27 +6,21 @@ from backrow.privacy.accounting.zcdp import zcdp_epsilon
 from backrow.privacy.ledger.parts import Spent
 from backrow.privacy.plan import RoundPlan, Schedule
 
-ACCOUNTANT = ("backrow-gaussian-closed-form", "1")
 
+def spent_epsilon(plans: list[RoundPlan], delta: float, added: bool = False) -> float:
+    """Epsilon of these rounds; infinity if any of them adds no noise.
 
-def spent_epsilon(plans: list[RoundPlan], delta: float) -> float:
-    """Closed-form epsilon of these rounds; infinity if any of them adds no noise."""
-    multipliers = _multipliers(plans)
-    return float("inf") if multipliers is None else epsilon_of(multipliers, delta)
-
-
-def zcdp_spent(plans: list[RoundPlan], delta: float) -> float:
-    """zCDP epsilon of these rounds, valid where costs depend on earlier releases."""
-    multipliers = _multipliers(plans)
-    return float("inf") if multipliers is None else zcdp_epsilon(multipliers, delta)
-
-
-def _multipliers(plans: list[RoundPlan]) -> list[float] | None:
+    Args:
+        added: some of them outside the committed schedule. Their cost may depend on earlier releases, where only
+            zCDP holds; otherwise the closed form does.
+    """
     gaussian = [event for plan in plans if isinstance(event := plan.event(), GaussianRelease)]
-    return [event.noise_multiplier for event in gaussian] if len(gaussian) == len(plans) else None
+    if len(gaussian) < len(plans):
+        return float("inf")
+    return (zcdp_epsilon if added else epsilon_of)([event.noise_multiplier for event in gaussian], delta)
 
 
-def spent_of(plans: list[RoundPlan], schedule: Schedule) -> Spent:
-    """An epsilon as ledger entries carry it."""
-    epsilon = None if schedule.epsilon is None else spent_epsilon(plans, schedule.delta)
+def spent_of(plans: list[RoundPlan], schedule: Schedule, added: bool = False) -> Spent:
+    """An epsilon as ledger entries carry it. `added`: as for `spent_epsilon`."""
+    epsilon = None if schedule.epsilon is None else spent_epsilon(plans, schedule.delta, added)
     return Spent(epsilon, schedule.delta, len(plans))

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from backrow.privacy.errors import CohortError
 from backrow.privacy.wire import EnrolReply
@@ -10,9 +10,15 @@ from backrow.privacy.wire import EnrolReply
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
-    """The devices of one round, by the node that hosts them. Built by `invite` only."""
+    """The devices of one round, by the node that hosts them. Built by `invite` only.
+
+    Attributes:
+        nodes: pseudonyms by Flower node id.
+        identities: pseudonym to its Ed25519 public key, for a secure sum.
+    """
 
     nodes: Mapping[int, tuple[str, ...]]
+    identities: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -37,10 +43,14 @@ def invite(replies: Mapping[int, EnrolReply], minimum: int, population: int) -> 
         population: N, the public number of enrolled devices.
 
     Raises:
-        CohortError: a device is named twice, there are too few, or more than ever enrolled.
+        CohortError: a device is named twice or two have one identity key, there are too few, or more than ever
+            enrolled.
     """
     seen: set[str] = set()
+    identities: dict[str, bytes] = {}
     for reply in replies.values():
+        if reply.identities:
+            identities.update(zip(reply.devices, reply.identities, strict=True))
         for device in reply.devices:
             if device in seen:
                 raise CohortError(
@@ -48,6 +58,8 @@ def invite(replies: Mapping[int, EnrolReply], minimum: int, population: int) -> 
                     "sensitivity; remove the duplicate enrolment"
                 )
             seen.add(device)
+    if len(set(identities.values())) != len(identities):
+        raise CohortError("two devices have one identity key: their masks would not hide them; enrol them again")
     if len(seen) < minimum:
         raise CohortError(
             f"{len(seen)} devices grant contributions, the smallest cohort allowed is {minimum}: "
@@ -55,4 +67,5 @@ def invite(replies: Mapping[int, EnrolReply], minimum: int, population: int) -> 
         )
     if len(seen) > population:
         raise CohortError(f"{len(seen)} devices answer but only {population} are enrolled: commit a new schedule")
-    return Cohort({node: tuple(sorted(reply.devices)) for node, reply in replies.items() if reply.devices})
+    nodes = {node: tuple(sorted(reply.devices)) for node, reply in replies.items() if reply.devices}
+    return Cohort(nodes, identities)

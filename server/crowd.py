@@ -3,17 +3,25 @@
 from backrow.privacy.ledger.parts import Crowd, Sampling
 from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList
 from backrow.privacy.plan import RoundPlan
+from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.server.cohort import Cohort
 
 
 def crowd_of(
-    cohort: Cohort, participants: int, plan: RoundPlan, epoch_key: bytes, opt_outs: Commitment, sealed: int
+    cohort: Cohort,
+    participants: int,
+    plan: RoundPlan,
+    rule: Neighbourhood | None,
+    epoch_key: bytes,
+    opt_outs: Commitment,
+    sealed: int,
 ) -> Crowd:
     """The ledger's view of a cohort.
 
     Args:
         cohort: everyone invited.
         participants: how many are in the sum.
+        rule: of the secure sum; None where edges are trusted.
         epoch_key: 32 secret bytes that pseudonyms are hashed under.
         opt_outs, sealed: the suppression list the cohort was checked against, and when it was sealed.
     """
@@ -22,8 +30,8 @@ def crowd_of(
         invited=cohort.size,
         survived=participants,
         minimum=plan.minimum,
-        neighbours=None,
-        threshold=None,
+        neighbours=None if rule is None else rule.neighbours,
+        threshold=None if rule is None else rule.threshold,
         sampling=Sampling.EVERYBODY,
         participation_bound=1,
         participants_size=committed.size,

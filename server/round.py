@@ -9,9 +9,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from backrow.privacy.errors import MalformedMessageError
+from backrow.privacy.errors import MalformedMessageError, VoidRoundError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.randomness import RandomSource
+from backrow.privacy.secagg.parameters import Neighbourhood
+from backrow.privacy.shares import largest_sum
 from backrow.privacy.wire import BlindSum, FloatArray, IntArray
 from backrow.server.cohort import Cohort
 from backrow.server.receipts import Receipt, Reservation
@@ -41,11 +43,16 @@ class Release:
 
 @dataclass(frozen=True, slots=True)
 class RoundSum:
-    """A sum that already carries its noise, waiting for its receipt."""
+    """A sum that already carries its noise, waiting for its receipt.
+
+    Attributes:
+        rule: of the secure sum it came from; None where edges are trusted.
+    """
 
     plan: RoundPlan
     noisy: IntArray
     participants: int
+    rule: Neighbourhood | None = None
 
     @property
     def values(self) -> FloatArray:
@@ -79,6 +86,7 @@ class OpenRound:
     Attributes:
         reservation: proof that the budget was set aside before the first message.
         answered: nodes whose sum is in `_total`.
+        rule: of the secure sum, once it is there.
     """
 
     plan: RoundPlan
@@ -87,6 +95,7 @@ class OpenRound:
     answered: frozenset[int]
     participants: int
     _total: IntArray
+    rule: Neighbourhood | None = None
 
     @classmethod
     def open(cls, plan: RoundPlan, cohort: Cohort, reservation: Reservation) -> "OpenRound":
@@ -115,16 +124,37 @@ class OpenRound:
         invited = len(self.cohort.nodes.get(node, ()))
         if node in self.answered or not 0 <= message.participants <= invited:
             raise MalformedMessageError(f"node {node} answered twice or for devices it was not asked for")
-        if self.plan.noise is Noise.ONCE:
-            bound = message.participants * (self.plan.scale * query.clip_norm + 1)
-            if message.values.size and int(np.abs(message.values).max()) > bound:
-                raise MalformedMessageError(f"node {node} sent a sum larger than its devices' clip norms allow")
+        self._check_size(message.values, message.participants, f"node {node} sent")
         return replace(
             self,
             answered=self.answered | {node},
             participants=self.participants + message.participants,
             _total=self._total + message.values,
         )
+
+    def settle(self, values: IntArray, survivors: int, rule: Neighbourhood) -> "OpenRound":
+        """The round with the secure sum of all its devices.
+
+        Args:
+            values: shape (coordinates,).
+
+        Raises:
+            VoidRoundError: larger than the devices can make it: one of them sent what it may not.
+        """
+        try:
+            self._check_size(values, survivors, "the devices made")
+        except MalformedMessageError as problem:
+            raise VoidRoundError(str(problem)) from None
+        total = values.reshape(self._total.shape)
+        return replace(self, participants=survivors, _total=self._total + total, rule=rule)
+
+    def _check_size(self, values: IntArray, devices: int, who: str) -> None:
+        plan = self.plan
+        if plan.noise is Noise.BLOCK or not values.size:
+            return
+        share = plan.share_sampler().noise_scale if plan.noise is Noise.SHARES else 0.0
+        if int(np.abs(values).max()) > largest_sum(plan.query.clip_norm, plan.scale, share, devices):
+            raise MalformedMessageError(f"{who} a sum larger than clip norms allow")
 
     def close(self, random: RandomSource) -> RoundSum | Void:
         """Noise the sum, or void the round if too few took part.
@@ -142,4 +172,4 @@ class OpenRound:
         noisy = self._total
         if self.plan.noise is Noise.ONCE:
             noisy = noisy + self.plan.sampler().sample(random, noisy.size).reshape(noisy.shape)
-        return RoundSum(self.plan, noisy, self.participants)
+        return RoundSum(self.plan, noisy, self.participants, self.rule)

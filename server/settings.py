@@ -7,6 +7,7 @@ from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query, QuerySchema, evaluation_schema
+from backrow.privacy.shares import secure_scale
 
 ROUNDED_CLIP_NORM = 2**24
 """Clip norm in integers (at least): rounding then adds less than .01 % to the sensitivity."""
@@ -32,7 +33,11 @@ class RunSettings:
         recent_seconds: the public window of the recent counts, back from each device's now (or from `since`).
         alpha0, ridge: weight of titles not watched, and of the user factors' norm, in the local solve.
         simulated: noise is seeded or floating point.
-        hosted: devices are hosted by a simulated edge, which may round sums of blocks.
+        hosted: devices are hosted by a simulated edge, which may round sums of blocks if it is trusted.
+        aggregation: `secure`: nobody but the device sees its contribution.
+        shares: every device adds its share of the noise; else the coordinator adds it once.
+        adversaries, dropouts: fractions of a cohort that a secure sum stands. Shares of the noise are sized for
+            `minimum` devices of which that many adversaries leave theirs out.
         sentinels: coordinates of every release that no device touches, at least; 0: none.
         catalogue: which titles the rows are (`privacy.bundle.catalogue_digest`).
         event: settings of the event-level trainer, passed on to devices.
@@ -55,6 +60,9 @@ class RunSettings:
     alpha0: float = 0.4
     ridge: float = 0.1
     aggregation: Aggregation = Aggregation.TRUSTED
+    shares: bool = False
+    adversaries: float = 0.05
+    dropouts: float = 0.05
     simulated: bool = True
     hosted: bool = True
     sentinels: int = 4096
@@ -68,8 +76,20 @@ class RunSettings:
 
     @property
     def noise(self) -> Noise:
-        """Opacus adds its noise per block; everything else once, as integers."""
-        return Noise.BLOCK if self.trainer == "opacus" and self.epsilon is not None else Noise.ONCE
+        """Opacus adds its noise per block; everything else as integers, once or in shares."""
+        if self.trainer == "opacus" and self.epsilon is not None:
+            return Noise.BLOCK
+        return self.integer_noise
+
+    @property
+    def integer_noise(self) -> Noise:
+        """Of every round that Opacus does not noise."""
+        return Noise.SHARES if self.shares else Noise.ONCE
+
+    @property
+    def by_device(self) -> bool:
+        """Whether each device rounds its own answer, which masks and shares of the noise need."""
+        return not self.hosted or self.shares or self.aggregation is Aggregation.SECURE
 
 
 def shares_of(settings: RunSettings) -> tuple[float, ...]:
@@ -118,19 +138,33 @@ def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Sche
             settings.epsilon, settings.delta, shares, coordinates=sum(schema.dimension for schema in schemas)
         )
     plans = tuple(
-        RoundPlan(
-            run_id=settings.run_id,
-            round=number,
-            query=schema,
-            noise_multiplier=multiplier,
-            scale=2.0 ** math.ceil(math.log2(ROUNDED_CLIP_NORM / schema.clip_norm)),
-            rounding=Rounding.BLOCK_NEAREST if settings.hosted else Rounding.DEVICE_STOCHASTIC,
-            noise=settings.noise if schema.query is Query.GRADIENT else Noise.ONCE,
-            aggregation=settings.aggregation,
-            population=settings.population,
-            minimum=settings.minimum,
-            simulated=settings.simulated,
-        )
+        _plan(settings, number, schema, multiplier)
         for number, (schema, multiplier) in enumerate(zip(schemas, multipliers, strict=True), start=1)
     )
     return Schedule(settings.run_id, plans, settings.epsilon, settings.delta)
+
+
+def _plan(settings: RunSettings, number: int, schema: QuerySchema, multiplier: float) -> RoundPlan:
+    noise = settings.noise if schema.query is Query.GRADIENT else settings.integer_noise
+    omitted = settings.adversaries if noise is Noise.SHARES else 0.0
+    if noise is Noise.SHARES or settings.aggregation is Aggregation.SECURE:
+        # The same for trusted edges: with shares of the noise, who adds must not change what is released.
+        scale = secure_scale(
+            schema.clip_norm, schema.dimension, multiplier, settings.population, settings.minimum, omitted
+        )
+    else:
+        scale = 2.0 ** math.ceil(math.log2(ROUNDED_CLIP_NORM / schema.clip_norm))
+    return RoundPlan(
+        run_id=settings.run_id,
+        round=number,
+        query=schema,
+        noise_multiplier=multiplier,
+        scale=scale,
+        rounding=Rounding.DEVICE_STOCHASTIC if settings.by_device else Rounding.BLOCK_NEAREST,
+        noise=noise,
+        aggregation=settings.aggregation,
+        population=settings.population,
+        minimum=settings.minimum,
+        simulated=settings.simulated,
+        omitted=omitted,
+    )

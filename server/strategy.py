@@ -1,7 +1,7 @@
 """The coordinator's rounds over a Flower grid: enrol, reserve, ask, add, noise, record, release."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -9,9 +9,10 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from backrow.privacy import wire
-from backrow.privacy.errors import BudgetExhaustedError, CohortError, MalformedMessageError
-from backrow.privacy.plan import RoundPlan, Schedule
+from backrow.privacy.errors import BudgetExhaustedError, CohortError, MalformedMessageError, VoidRoundError
+from backrow.privacy.plan import Aggregation, RoundPlan, Schedule
 from backrow.privacy.randomness import RandomSource
+from backrow.privacy.secagg.parameters import Tolerance
 from backrow.privacy.signing import SigningKey
 from backrow.server.archive import Archive
 from backrow.server.book import Book
@@ -20,6 +21,7 @@ from backrow.server.programs.base import Answer, FloatArray
 from backrow.server.programs.model import ModelProgram
 from backrow.server.provenance import provenance
 from backrow.server.round import OpenRound, Release, RoundSum, Void
+from backrow.server.secure import SecureCollection, Sent
 
 START_TIMEOUT = 120.0
 """Seconds to wait for nodes to register."""
@@ -35,6 +37,7 @@ class RoundReport:
         outcome: "released" or why not.
         spent: epsilon of everything reserved so far; None where no privacy is claimed.
         bytes_up: bytes one device uploads in this round.
+        masked: masked vectors that arrived; 0 where edges are trusted.
     """
 
     plan: RoundPlan
@@ -44,6 +47,7 @@ class RoundReport:
     spent: float | None
     bytes_up: int
     seconds: float
+    masked: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +103,16 @@ class Coordinator:
                 stopped = str(problem)
                 break
             opened = OpenRound.open(plan, cohort, reservation)
-            closed = self._collect(grid, opened, program).close(self.noise(plan.round))
+            sent = Sent(upload_bytes(plan))
+            closed: RoundSum | Void
+            if plan.aggregation is Aggregation.SECURE:
+                closed, sent = self._collect_securely(grid, opened, program)
+            else:
+                closed = self._collect(grid, opened, program).close(self.noise(plan.round))
             program = self._finish(closed, opened, program)
             ended = closed.reason if isinstance(closed, Void) else "released"
             took_part = 0 if isinstance(closed, Void) else closed.participants
-            self._report(plan, ended, cohort.size, took_part, time.monotonic() - started)
+            self._report(plan, ended, cohort.size, took_part, sent, time.monotonic() - started)
             self.observe(self._reports[-1])
         return Outcome(program, tuple(self._releases), tuple(self._reports), stopped)
 
@@ -123,6 +132,7 @@ class Coordinator:
             closed.digest(),
             closed.sentinels,
             provenance(program.settings, before, later),
+            closed.rule,
         )
         self._releases.append(closed.release(receipt))
         return after
@@ -142,12 +152,12 @@ class Coordinator:
                 answer = Answer(total.values, plan.noise_scale, plan.noise_multiplier)
                 ended = "released"
             program = program.absorb(plan.query.query, answer)
-            self._report(plan, ended, closed.participants, closed.participants, 0.0)
+            self._report(plan, ended, closed.participants, closed.participants, Sent(upload_bytes(plan)), 0.0)
         return program
 
-    def _report(self, plan: RoundPlan, ended: str, invited: int, took_part: int, seconds: float) -> None:
+    def _report(self, plan: RoundPlan, ended: str, invited: int, took_part: int, sent: Sent, seconds: float) -> None:
         spent = self.book.spent_after(len(self._reports) + 1)
-        self._reports.append(RoundReport(plan, ended, invited, took_part, spent, upload_bytes(plan), seconds))
+        self._reports.append(RoundReport(plan, ended, invited, took_part, spent, sent.bytes_up, seconds, sent.masked))
 
     def _await_nodes(self, grid: Grid) -> None:
         """Nodes register while Flower starts; give them time, then go on with those that are there."""
@@ -157,22 +167,49 @@ class Coordinator:
 
     def _enrol(self, grid: Grid, plan: RoundPlan) -> Cohort:
         """Ask every node anew: nodes come and go between rounds, and so do consents."""
-        call = wire.encode_signed(wire.EnrolCall(plan.run_id), self.key)
+        secure = plan.aggregation is Aggregation.SECURE
+        call = wire.encode_signed(wire.EnrolCall(plan.run_id, secure), self.key)
         replies = {}
         for node, message in self._exchange(grid, wire.ENROL_ACTION, dict.fromkeys(sorted(grid.get_node_ids()), call)):
-            if isinstance(message, wire.EnrolReply) and message.run_id == plan.run_id:
+            named = isinstance(message, wire.EnrolReply) and message.run_id == plan.run_id
+            if named and len(message.identities) == (len(message.devices) if secure else 0):
                 replies[node] = message
             else:
                 self.problems.append(f"round {plan.round}: node {node} did not answer the enrolment call")
         return invite(dict(sorted(replies.items())), plan.minimum, plan.population)
 
-    def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
-        plan, cohort = opened.plan, opened.cohort
+    def _call(self, opened: OpenRound, program: ModelProgram) -> wire.RoundCall:
+        """The round's question; whom it goes to is left empty."""
+        plan = opened.plan
         question = program.ask(plan.query.query)
         tensors = {name: with_sentinel_rows(tensor, plan) for name, tensor in question.tensors.items()}
         catalogue = program.settings.catalogue
         proof = self.book.proof(opened.reservation)
-        call = wire.RoundCall(plan, question.trainer, cohort.size, (), tensors, question.settings, catalogue, proof)
+        size = opened.cohort.size
+        return wire.RoundCall(plan, question.trainer, size, (), tensors, question.settings, catalogue, proof)
+
+    def _collect_securely(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> tuple[RoundSum | Void, Sent]:
+        """The noisy sum of a round whose devices mask their answers, or why there is none; and what they sent."""
+        plan, settings = opened.plan, program.settings
+        collection = SecureCollection(
+            opened.cohort,
+            self._call(opened, program),
+            Tolerance(settings.adversaries, settings.dropouts),
+            self.key,
+            lambda calls: self._exchange(grid, wire.SECURE_ACTION, calls),
+            self.problems,
+        )
+        closed: RoundSum | Void
+        try:
+            done = collection.collect()
+            closed = opened.settle(done.values, done.survivors, done.rule).close(self.noise(plan.round))
+        except VoidRoundError as problem:
+            closed = Void(plan, str(problem))
+        return closed, collection.sent
+
+    def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
+        plan, cohort = opened.plan, opened.cohort
+        call = self._call(opened, program)
         calls = {
             node: wire.encode_signed(replace(call, devices=devices), self.key) for node, devices in cohort.nodes.items()
         }
@@ -185,7 +222,7 @@ class Coordinator:
                 self.problems.append(f"round {plan.round}: {problem}")
         return opened
 
-    def _exchange(self, grid: Grid, action: str, calls: dict[int, bytes]) -> Iterable[tuple[int, wire.Message]]:
+    def _exchange(self, grid: Grid, action: str, calls: Mapping[int, bytes]) -> Iterable[tuple[int, wire.Message]]:
         messages = [Message(pack(data), node, action) for node, data in calls.items()]
         for reply in grid.send_and_receive(messages, timeout=NODE_TIMEOUT):
             node = reply.metadata.src_node_id

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from backrow.client.answers import answer_block, split_blocks
+from backrow.client.answers import adds_blocks, answer_block, answer_device, split_blocks
 from backrow.client.history import RawHistory
 from backrow.privacy.clipping import OuterBlock
 from backrow.privacy.errors import ScenarioError
@@ -144,17 +144,16 @@ def _without_noise(call: RoundCall) -> RoundCall:
 
 
 def _sum(call: RoundCall, hosted: Hosted, seed: int) -> IntArray:
-    """The edge's integer sum, block by block, with the randomness of a simulated edge."""
+    """The edge's integer sum, with the randomness of a simulated edge."""
     plan = call.plan
     total = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
+    if not adds_blocks(plan):
+        for slot, history in zip(hosted.slots, hosted.histories, strict=True):
+            total += answer_device(call, history, SeededRandom(seed, "round", plan.round, slot))
+        return total
     for block, members in split_blocks(hosted.slots):
-        slots = [hosted.slots[member] for member in members]
-
-        def device_random(position: int, slots: Sequence[int] = slots) -> RandomSource:
-            return SeededRandom(seed, "round", plan.round, slots[position])
-
         histories = [hosted.histories[member] for member in members]
-        total += answer_block(call, histories, SeededRandom(seed, "train", plan.round, block), device_random)
+        total += answer_block(call, histories, SeededRandom(seed, "train", plan.round, block))
     return total
 
 

@@ -238,8 +238,8 @@ def test_a_real_device_answers_alone_in_integers() -> None:
     settings = {**made.settings, **{name: value for name, value in call().settings.items() if name[:6] == "event_"}}
     asked = RoundCall(made.plan, "opacus-event", 1, (), made.tensors, settings)
     update = answer_device(asked, BLOCK[3], SeededRandom(1))
-    assert update.values.shape == (TITLES, COLUMNS)
-    assert np.any(update.values)
+    assert update.shape == (TITLES, COLUMNS)
+    assert np.any(update)
 
 
 def test_a_title_outside_the_model_is_refused_and_reaches_no_neighbour() -> None:

@@ -11,12 +11,13 @@ from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.accounting.gaussian import epsilon as epsilon_of_mu
 from backrow.privacy.accounting.zcdp import zcdp_epsilon
 from backrow.privacy.errors import RefusedCallError
-from backrow.privacy.plan import Aggregation, RoundPlan
+from backrow.privacy.plan import Aggregation, Noise, RoundPlan
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query
 from tests.builders import plan
 
 OPEN = DevicePolicy(accept_trusted=True)
+MASKED = {"aggregation": Aggregation.SECURE, "noise": Noise.SHARES, "omitted": 0.05, "scale": 2.0**11}
 
 
 def sound(**changes: object) -> RoundPlan:
@@ -33,7 +34,16 @@ def test_a_sound_plan_is_accepted() -> None:
 def test_an_answer_in_the_clear_is_refused_by_default() -> None:
     with pytest.raises(RefusedCallError, match="accept_trusted"):
         DevicePolicy().check(sound(), 1000)
-    DevicePolicy().check(sound(aggregation=Aggregation.SECURE), 1000)
+    with pytest.raises(RefusedCallError, match="before its noise"):
+        DevicePolicy().check(sound(aggregation=Aggregation.SECURE), 1000)
+    DevicePolicy().check(sound(**MASKED), 1000)
+
+
+def test_shares_of_the_noise_for_fewer_adversaries_than_assumed_are_refused() -> None:
+    with pytest.raises(RefusedCallError, match="leave theirs out"):
+        DevicePolicy(adversaries=0.1).check(sound(**MASKED), 1000)
+    with pytest.raises(ValueError, match="adversaries"):
+        DevicePolicy(adversaries=1.0)
 
 
 def test_simulated_noise_is_refused_by_default() -> None:
