@@ -3,7 +3,8 @@
     .venv/bin/python benchmarks/quality.py             # test titles; writes benchmarks/results/quality-ml-1m.{json,md}
     .venv/bin/python benchmarks/quality.py --tune      # validation titles carved from training data; prints only
 
-Reported runs touch the test titles once per configuration; everything was chosen with --tune.
+Reported runs touch the test titles once per configuration; everything was chosen with --tune. No run asks its
+devices to evaluate the model (evaluation_share 0, unless --set says otherwise): the figures are ground truth.
 """
 
 import argparse
@@ -54,7 +55,7 @@ def main() -> None:
     for row in baseline_rows(scenario(options, "gradient", "none", options.seeds[0]), prepared, say):
         runs[row.model, "", None, row.protocol].append(row)
     table = [summary(rows) for rows in runs.values()]
-    print(markdown(table, prepared))
+    print(markdown(table, prepared, evaluation_share(options)))
     missed = [entry for entry in table if not entry["reached"]]
     if not options.tune:
         write(options, table, prepared)
@@ -65,7 +66,8 @@ def main() -> None:
 
 def scenario(options: argparse.Namespace, trainer: str, epsilon: str, seed: int) -> Scenario:
     """One configuration; all share the split and the catalogue."""
-    settings = {key: float(value) for key, _, value in (item.partition("=") for item in options.model)}
+    given = {key: float(value) for key, _, value in (item.partition("=") for item in options.model)}
+    settings: dict[str, float] = {"evaluation_share": 0.0, **given}
     if "rounds" in settings:
         settings["rounds"] = int(settings["rounds"])
     return Scenario.model_validate(
@@ -118,12 +120,18 @@ def line(rows: list[Row]) -> str:
     return f"{entry['trainer']} epsilon {entry['epsilon']} {entry['protocol']}: HR@10 {entry['hr_at_10']}"
 
 
-def markdown(table: list[dict[str, object]], prepared: Prepared) -> str:
+def evaluation_share(options: argparse.Namespace) -> float:
+    """Of the budget of every run."""
+    return scenario(options, "gradient", "3", 1).model.evaluation_share
+
+
+def markdown(table: list[dict[str, object]], prepared: Prepared, share: float) -> str:
     """The table as it stands in benchmarks/results."""
     lines = [
         f"{prepared.dataset.name}, split `{prepared.split.name}`, {len(prepared.population)} devices, "
         f"{len(prepared.dataset.catalogue.ids)} titles; delta 1e-5, unit device, adjacency zero-out, every release "
-        "counted; mean (standard deviation) over seeds.",
+        f"counted; mean (standard deviation) over seeds; evaluation_share {share:g}"
+        + (" (devices are not asked how good the model is)." if share == 0 else "."),
         "",
         "| model | epsilon | protocol | HR@10 | NDCG@10 | recall@20 | coverage@10 | releases | upload | s | bar |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -151,10 +159,13 @@ def write(options: argparse.Namespace, table: list[dict[str, object]], prepared:
         f"--epsilons {' '.join(options.epsilons)} --trainers {' '.join(options.trainers)}"
     )
     machine = f"{platform.machine()}, Python {platform.python_version()}, one BLAS thread"
-    record = {"command": command, "machine": machine, "data_sha256": prepared.dataset.fingerprint, "rows": table}
+    record = {
+        "command": command, "machine": machine, "data_sha256": prepared.dataset.fingerprint,
+        "evaluation_share": evaluation_share(options), "rows": table,
+    }  # fmt: skip
     name = f"quality-{options.data}"
     (RESULTS / f"{name}.json").write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    text = f"# Quality\n\n`{command}` on {machine}\n\n{markdown(table, prepared)}\n"
+    text = f"# Quality\n\n`{command}` on {machine}\n\n{markdown(table, prepared, evaluation_share(options))}\n"
     (RESULTS / f"{name}.md").write_text(text, encoding="utf-8")
 
 

@@ -149,7 +149,9 @@ def test_the_table_prints_epsilon_with_delta_unit_adjacency_and_releases(
 ) -> None:
     assert backrow("simulate", str(folder / "tiny.toml"), "--no-baselines") == 0
     out = capsys.readouterr().out
-    assert "backrow, subspace: epsilon 4 (delta 1e-05, unit device, adjacency zero-out, 3 releases, simulated)" in out
+    assert "backrow, subspace: epsilon 4 (delta 1e-05, unit device, adjacency zero-out, 4 releases, simulated)" in out
+    assert "what the coordinator learned, released and within the budget: HR@10" in out
+    assert "ground truth of the simulator, never released: " in out
     assert "report: runs/tiny-1/report.html" in out
 
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backrow.simulations.console import print_learned
 from backrow.simulations.report.page import odds
 from backrow.simulations.report.plot import frontier_svg, spread
 from backrow.simulations.report.run_report import frontier_rows, write_frontier, write_report
-from backrow.simulations.results import Results, Row
+from backrow.simulations.results import Interval, Released, ReleasedFigure, Results, Row
 
 VOID_TAGS = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -152,6 +153,56 @@ def test_a_run_without_privacy_claims_none(tmp_path: Path) -> None:
     assert "No privacy is claimed" in text
     assert "ε = " not in text
     assert "One device's whole history" not in text
+
+
+LEARNED = Released(
+    round=15, epsilon=0.2378, delta=1e-5, unit="device", adjacency="zero-out", noise_scale=31.09, confidence=0.95,
+    figures=tuple(
+        ReleasedFigure(name=name, rate=Interval(value=value, low=low, high=high), per_device=mean, truth=truth)
+        for name, value, low, high, truth in (
+            ("hr@10", 0.0832, 0.0783, 0.0881, 0.0868),
+            ("ndcg@10", None, 0.0, 1.0, 0.0431),
+            ("popular hr@10", 0.0409, 0.0361, 0.0457, 0.0414),
+            ("popular ndcg@10", 0.0211, 0.0162, 0.0259, 0.0204),
+        )
+        for mean in [Interval(value=0.02, low=0.01, high=0.03)]
+    ),
+    gain=Interval(value=0.0423, low=0.0354, high=0.0492),
+)  # fmt: skip
+
+
+def test_what_the_coordinator_learned_stands_beside_the_truth_and_each_says_what_it_is(tmp_path: Path) -> None:
+    html = report(tmp_path, results(released=LEARNED))
+    table = _Reader(section(html, "What the coordinator learned")).text
+    assert "figure released 95 % interval 95 %, of all enrolled truth, never released" in table
+    assert "HR@10 of the model 0.083 0.078 .. 0.088 0.010 .. 0.030 0.0868" in table
+    assert "NDCG@10 of the model – 0.000 .. 1.000" in table
+    assert "HR@10, model less popularity 0.042 0.035 .. 0.049 – 0.0454" in table
+    assert "Alone it costs epsilon 0.238 (delta 1e-05, unit device, adjacency zero-out, 1 release)" in table
+    assert "not how other devices would differ" in table
+    assert "under “What the coordinator learned”" in _Reader(html).text
+    assert _Reader(html).open == []
+
+
+def test_a_run_that_learned_nothing_does_not_pretend_to(tmp_path: Path) -> None:
+    assert "What the coordinator learned" not in _Reader(report(tmp_path, results())).text
+
+
+def test_the_terminal_says_which_figure_is_released_and_which_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    print_learned(results(released=LEARNED))
+    said, truth = capsys.readouterr().out.splitlines()
+    assert said.startswith(
+        "what the coordinator learned, released and within the budget: HR@10 0.083 (95 % 0.078 .. 0.088)"
+    )
+    assert said.endswith("of popularity 0.041 (95 % 0.036 .. 0.046)")
+    assert truth == "ground truth of the simulator, never released: 0.0868, 0.0414"
+    print_learned(results())
+    assert capsys.readouterr().out == ""
+
+
+def test_released_figures_are_read_back_from_the_file(tmp_path: Path) -> None:
+    made = results(released=LEARNED)
+    assert Results.from_json(made.to_json()) == made
 
 
 def test_private_rows_come_before_the_others(tmp_path: Path) -> None:
