@@ -80,7 +80,7 @@ def convolution_error(scale: float, shares: int) -> float:
     Args:
         scale: parameter s of each, >= 1/2.
         shares: how many, n.
-    Source: after Kairouz, Liu, Steinke 2021, "The distributed discrete Gaussian mechanism", thm. 9.
+    Source: after Kairouz, Liu, Steinke 2021, "The distributed discrete Gaussian mechanism", sec. 3.
     """
     if shares == 1:
         return 0.0

@@ -7,6 +7,7 @@ from decimal import Context, Decimal, localcontext
 import pytest
 
 from backrow.privacy import discrete_gaussian
+from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.accounting.gaussian import delta as exact_delta
 from backrow.privacy.discrete_gaussian import LARGEST_SHARE, DiscreteGaussian
 from backrow.privacy.errors import UnsafePlanError
@@ -115,6 +116,22 @@ def test_the_numbers_of_the_derivation() -> None:
     assert rounding_error(2.0) == pytest.approx(2.6e-34, rel=0.02)
     assert 2 * 1e8 * kappa == pytest.approx(1.0e-8, rel=0.01)
     assert claim_inflation(10**8, 3.0, 1e-5)[0] == pytest.approx(1.4e-6, rel=0.02)
+
+
+def test_the_example_of_the_derivation() -> None:
+    counts, *_, training = noise_multipliers(3.0, 1e-5, [0.1] + [0.9 / 12] * 12)
+    sure, everybody = honest(849, 0.05), honest(943, 0.05)
+    for multiplier, dimension, noise, sigma, carried, filled in (
+        (counts, 5_778, 36_032.4, 1_268.4, 37_967, 0.011),
+        (training, 58_944, 41_610.9, 1_464.8, 43_845, 0.013),
+    ):
+        scale = secure_scale(1.0, dimension, multiplier, 943, 849, 0.05)
+        claimed = multiplier * integer_sensitivity(1.0, dimension, scale, Rounding.DEVICE_STOCHASTIC)
+        share = share_scale(claimed, sure)
+        assert (scale, sure, everybody) == (8192, 807, 896)
+        assert (claimed, share) == pytest.approx((noise, sigma), abs=0.05)
+        assert share * math.sqrt(everybody) == pytest.approx(carried, abs=0.5)
+        assert largest_sum(1.0, scale, share, 943) / RING == pytest.approx(filled, abs=0.0005)
 
 
 @pytest.mark.parametrize(
