@@ -11,7 +11,20 @@ import typer
 from backrow.privacy.audit import cli_report
 from backrow.privacy.audit.evidence import ledger_path, open_lines, read_evidence
 from backrow.privacy.audit.findings import Fault
-from backrow.privacy.audit.inputs import Key, Pseudonyms, Run, audited, bytes_of, key_of, lists_of
+from backrow.privacy.audit.inputs import (
+    BundleFolder,
+    Demanded,
+    Key,
+    Pseudonyms,
+    ReleasesFolder,
+    Run,
+    SeenPaths,
+    WitnessKeys,
+    audited,
+    bytes_of,
+    key_of,
+    lists_of,
+)
 from backrow.privacy.errors import BackrowError, LedgerError
 
 CODES = "Exit codes: 0 no fault found; 1 a file or option is not understood; 2 usage; and one for each fault:\n\n" + (
@@ -37,22 +50,23 @@ def verify(
     production: Annotated[bool, typer.Option("--production", help="Refuse simulations: they protect nobody.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     lists: Pseudonyms = None,
-    seen: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="A checkpoint (or folder) that somebody else has kept; may be repeated."),
-    ] = None,
-    bundle: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A model bundle. [default: RUN/bundle]")] = None,
+    seen: SeenPaths = None,
+    bundle: BundleFolder = None,
+    releases: ReleasesFolder = None,
+    witness_key: WitnessKeys = None,
+    witnesses: Demanded = 0,
 ) -> None:
     """Check signatures, order, every epsilon, crowds, opt-outs, models and measured noise. Changes nothing.
 
     Epsilon is recomputed from the noise of every round, in several independent ways, after every entry.
     Without --key the run's own key is used, which shows only that the run agrees with itself. --seen finds
     ledgers that were rolled back or told to two people in two ways. --lists finds people who had opted out.
+    --witness-key counts the independent witnesses who have cosigned the checkpoint.
     """
     from backrow.privacy.audit.machine import to_json
     from backrow.privacy.audit.screen import console, print_report
 
-    report = audited(run, key, production, lists, seen, bundle)
+    report = audited(run, key, production, lists, seen, bundle, releases, witness_key, witnesses)
     if json:
         sys.stdout.write(to_json(report))
     else:

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from backrow.privacy.audit.inputs import Key, Pseudonyms, Run, audited, bytes_of
+from backrow.privacy.audit.inputs import (
+    BundleFolder,
+    Demanded,
+    Key,
+    Pseudonyms,
+    ReleasesFolder,
+    Run,
+    SeenPaths,
+    WitnessKeys,
+    audited,
+    bytes_of,
+)
 
 EPILOG = "Example: backrow audit report runs/first --key coordinator.pub --out report.html"
 
@@ -24,11 +35,11 @@ def report(
         Path | None, typer.Option(metavar="FILE.toml", help="What no ledger can know, in the operator's own words.")
     ] = None,
     lists: Pseudonyms = None,
-    seen: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PATH", help="A checkpoint (or folder) that somebody else has kept; may be repeated."),
-    ] = None,
-    bundle: Annotated[Path | None, typer.Option(metavar="FOLDER", help="A model bundle. [default: RUN/bundle]")] = None,
+    seen: SeenPaths = None,
+    bundle: BundleFolder = None,
+    releases: ReleasesFolder = None,
+    witness_key: WitnessKeys = None,
+    witnesses: Demanded = 0,
 ) -> None:
     """Audit a ledger and write one page to read and print: claim, verification, opt-outs, deletions, records.
 
@@ -42,7 +53,7 @@ def report(
 
     measured = None if attacks is None else parse_attacks(bytes_of(attacks))
     statements = None if operator is None else parse_statements(bytes_of(operator))
-    audit = audited(run, key, production, lists, seen, bundle)
+    audit = audited(run, key, production, lists, seen, bundle, releases, witness_key, witnesses)
     write(out, run, audit, attacks=measured, statements=statements)
     terminal = console()
     terminal.print(f"written: {out}", markup=False)

@@ -1,11 +1,12 @@
 """The demonstration: tamper with copies of a ledger, audit each, and see whether the fault is named. Runs offline."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backrow.privacy.audit.evidence import POLICY, PUBLIC_KEY, Seen, open_lines
+from backrow.privacy.audit.evidence import POLICY, PUBLIC_KEY, RELEASES, Seen, Witnesses, open_lines
 from backrow.privacy.audit.findings import Finding
 from backrow.privacy.audit.forgery import Copy
 from backrow.privacy.audit.tamper import TAMPERINGS, Tampering
@@ -14,6 +15,9 @@ from backrow.privacy.errors import LedgerError
 from backrow.privacy.ledger.files import CHECKPOINT, LEDGER
 from backrow.privacy.ledger.signed_entry import decode_entry
 from backrow.privacy.signing import SigningKey
+
+_KEPT = "kept"
+"""Not the name under which an audit looks for them: most copies are audited as a ledger alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,12 @@ def tamper_demo(
     if not report.passed:
         raise LedgerError(f"the ledger is not sound to begin with ({report.findings[0]}): see `backrow audit verify`")
     with open_lines(run) as lines:
-        honest = Copy.of(tuple(decode_entry(line.removesuffix(b"\n")) for line in lines), right, wrong)
+        entries = tuple(decode_entry(line.removesuffix(b"\n")) for line in lines)
     source = run if run.is_dir() else run.parent
+    kept = source / RELEASES
+    honest = Copy.of(entries, right, wrong, kept if any(kept.glob("*")) else None)
+    if honest.kept is not None:
+        shutil.copytree(kept, folder / _KEPT)
     if (source / POLICY).is_file():
         shutil.copy(source / POLICY, folder / POLICY)
     (folder / PUBLIC_KEY).write_text(right.public.hex() + "\n", encoding="ascii")
@@ -73,5 +81,28 @@ def _attempt(tampering: Tampering, honest: Copy, folder: Path, whole: bool, seen
     (folder / LEDGER).write_bytes(b"".join(copy.lines))
     (folder / CHECKPOINT).write_bytes(copy.note)
     where = folder if whole else folder / LEDGER
-    report = verify(where, honest.right.public, seen=(seen,) if tampering.seen else ())
+    witnesses = Witnesses((honest.witness.verifier,), 1) if tampering.witnessed else Witnesses()
+    with _changed(folder / _KEPT, copy):
+        report = verify(
+            where,
+            honest.right.public,
+            seen=(seen,) if tampering.seen else (),
+            witnesses=witnesses,
+            releases=folder / _KEPT if tampering.kept else None,
+        )
     return Attempt(tampering, report.findings[0] if report.findings else None, True)
+
+
+@contextmanager
+def _changed(folder: Path, copy: Copy) -> Iterator[None]:
+    """The copied integers as a copy has them, for a while."""
+    for name, data in copy.changed.items():
+        (folder / name).unlink()
+        if data is not None:
+            (folder / name).write_bytes(data)
+    try:
+        yield
+    finally:
+        for name in copy.changed:
+            assert copy.kept is not None
+            shutil.copy(copy.kept / name, folder / name)

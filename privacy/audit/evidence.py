@@ -11,12 +11,13 @@ from typing import Any
 from backrow.privacy.bundle import MANIFEST, MODEL
 from backrow.privacy.errors import LedgerError, NoteError
 from backrow.privacy.ledger.files import CHECKPOINT, LEDGER, lines_of
-from backrow.privacy.ledger.keys import VerifierKey
+from backrow.privacy.ledger.keys import Kind, VerifierKey
 from backrow.privacy.ledger.pseudonyms import KEY_BYTES
 from backrow.privacy.ledger.tree import leaf_hash
 from backrow.privacy.signing import PUBLIC_KEY_BYTES
 
 PUBLIC_KEY, POLICY, BUNDLE, LISTS = "coordinator.pub", "policy.toml", "bundle", "auditor/lists.json"
+RELEASES = "releases"
 LISTS_FORMAT = "backrow-lists/1"
 _HEX_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
@@ -39,6 +40,7 @@ class Evidence:
         policy: policy.toml; None if it is missing.
         bare: only a ledger was handed over, no run folder: the other files are not expected.
         bundle: None if there is none.
+        releases: folder of the released integers; None if there is none.
     """
 
     source: str
@@ -47,6 +49,7 @@ class Evidence:
     policy: bytes | None = None
     bare: bool = False
     bundle: Bundle | None = None
+    releases: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,25 @@ class Seen:
     name: str
     note: bytes
     leaves: tuple[bytes, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Whose cosignatures the auditor trusts.
+
+    Attributes:
+        keys: of witnesses; the kind of each is COSIGNATURE.
+        demanded: how many, with different keys, must stand behind the checkpoint.
+    """
+
+    keys: tuple[VerifierKey, ...] = ()
+    demanded: int = 0
+
+    def __post_init__(self) -> None:
+        if any(key.kind is not Kind.COSIGNATURE for key in self.keys):
+            raise LedgerError("a witness' key is the word that `backrow witness` prints: a coordinator's is none")
+        if not 0 <= self.demanded <= len({key.public for key in self.keys}):
+            raise LedgerError(f"{self.demanded} witnesses are demanded: name the keys of at least as many")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +134,13 @@ def ledger_path(run: Path) -> Path:
     return run / LEDGER if run.is_dir() else run
 
 
-def read_evidence(run: Path, bundle: Path | None = None) -> Evidence:
+def read_evidence(run: Path, bundle: Path | None = None, releases: Path | None = None) -> Evidence:
     """Every file beside the entries. What is missing or unreadable is None.
 
     Args:
         run: a run folder, or a ledger file with its checkpoint beside it.
         bundle: folder of a model bundle; by default the one in the run folder.
+        releases: folder of the released integers; by default the one in the run folder.
     """
     folder = run if run.is_dir() else run.parent
     where = bundle or folder / BUNDLE
@@ -129,6 +152,7 @@ def read_evidence(run: Path, bundle: Path | None = None) -> Evidence:
         _read(folder / POLICY),
         bare=not run.is_dir(),
         bundle=held,
+        releases=kept if (kept := releases or folder / RELEASES).is_dir() else None,
     )
 
 

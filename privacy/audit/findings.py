@@ -8,7 +8,8 @@ class Fault(Enum):
     """One class of fault: its name, the exit code of `backrow audit verify`, and what it means.
 
     Codes are grouped by ten: 10 and 20 files and signatures, 30 rules and stamps, 40 order, 50 budget,
-    60 people, 70 models, 80 noise. Where an audit has several findings, it exits with the smallest code.
+    60 people, 70 models, 80 noise and released integers, 90 witnesses. Where an audit has several findings, it exits
+    with the smallest code.
     """
 
     UNREADABLE = ("unreadable-ledger", 10, "A file of the ledger is missing, or cannot be read.")
@@ -56,6 +57,7 @@ class Fault(Enum):
     SENSITIVITY = ("misstated-sensitivity", 56, "The influence of one person is not the one that the plan implies.")
     COVER = ("misstated-cover", 57, "An epsilon names another delta, or another number of releases.")
     ACCOUNTANTS = ("accountants-disagree", 58, "Independent calculations of epsilon do not agree.")
+    UNFIT = ("unfit-accountant", 59, "An epsilon is counted in a way that does not hold where rounds are added.")
 
     SURVIVORS = ("too-few-survivors", 60, "A sum of fewer people than the stated minimum was released.")
     MINIMUM = ("minimum-lowered", 61, "A round's minimum is lower than the rules demand.")
@@ -71,6 +73,12 @@ class Fault(Enum):
 
     QUIET = ("noise-too-small", 80, "The measured noise is smaller than the claimed noise.")
     SENTINELS = ("sentinels-missing", 81, "A release does not show the noise measurements that its plan commits to.")
+    CHANGED_VALUES = ("changed-values", 82, "The integers kept of a release are not those that were recorded.")
+    OTHER_SENTINELS = ("other-sentinels", 83, "A release shows noise measurements that are not in its own integers.")
+    MISSING_VALUES = ("values-missing", 84, "The integers of some releases are kept, those of others are missing.")
+
+    COSIGNATURE = ("bad-cosignature", 90, "A cosignature on the checkpoint is not by the witness that it names.")
+    WITNESSES = ("too-few-witnesses", 91, "Fewer witnesses have cosigned the checkpoint than were demanded.")
 
     def __init__(self, label: str, exit_code: int, meaning: str) -> None:
         self.label = label

@@ -4,10 +4,13 @@ Nobody but the coordinator has her key. So the copy that is tampered with is fir
 demonstration's own: it plays the coordinator, whose right key then signs the lies.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from backrow.privacy.ledger.checkpoint import Checkpoint
 from backrow.privacy.ledger.entries import Body, PolicyEntry
+from backrow.privacy.ledger.keys import Kind
 from backrow.privacy.ledger.note import Signer
 from backrow.privacy.ledger.signed_entry import SignedEntry, sign_entry
 from backrow.privacy.ledger.tree import Tree, leaf_hash
@@ -21,6 +24,8 @@ class Copy:
     Attributes:
         lines: with newlines.
         note: the checkpoint.
+        kept: folder of the released integers; None if there is none. Nothing is written there.
+        changed: files of it that are to be others, and those to be taken out (None).
         right, wrong: the key that plays the coordinator's, and somebody else's.
     """
 
@@ -29,15 +34,19 @@ class Copy:
     note: bytes
     right: SigningKey
     wrong: SigningKey
+    kept: Path | None = None
+    changed: Mapping[str, bytes | None] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, entries: tuple[SignedEntry, ...], right: SigningKey, wrong: SigningKey) -> "Copy":
+    def of(
+        cls, entries: tuple[SignedEntry, ...], right: SigningKey, wrong: SigningKey, kept: Path | None = None
+    ) -> "Copy":
         """The copy of a ledger, signed anew; its first entry names the new key."""
         bodies = tuple(
             replace(each.body, coordinator=right.public) if isinstance(each.body, PolicyEntry) else each.body
             for each in entries
         )
-        return signed_copy(entries, bodies, right, right, wrong)
+        return replace(signed_copy(entries, bodies, right, right, wrong), kept=kept)
 
     @property
     def origin(self) -> str:
@@ -50,13 +59,18 @@ class Copy:
 
     def resigned(self, bodies: tuple[Body, ...]) -> "Copy":
         """The same coordinator with other entries, under a new checkpoint: a lie with the right key."""
-        return signed_copy(self.entries, bodies, self.right, self.right, self.wrong)
+        return replace(signed_copy(self.entries, bodies, self.right, self.right, self.wrong), kept=self.kept)
 
     def swap(self, index: int, **changes: object) -> "Copy":
         """A lie with the right key about one entry."""
         bodies = [each.body for each in self.entries]
         bodies[index] = replace(bodies[index], **changes)  # type: ignore[arg-type]
         return self.resigned(tuple(bodies))
+
+    @property
+    def witness(self) -> Signer:
+        """The stranger, as a witness of the honest ledger."""
+        return Signer("witness", self.wrong, Kind.COSIGNATURE)
 
     def first(self, kind: type[Body]) -> SignedEntry | None:
         """The first entry of a kind."""

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import typer
 
-from backrow.privacy.audit.evidence import LISTS, Lists, read_key, read_seen
+from backrow.privacy.audit.evidence import LISTS, Lists, Witnesses, read_key, read_seen
 from backrow.privacy.audit.model import Report
 from backrow.privacy.errors import LedgerError
+from backrow.privacy.ledger.keys import VerifierKey
 
 Run = Annotated[Path, typer.Argument(metavar="RUN_OR_LEDGER", help="A run folder, or a ledger.jsonl.")]
 Key = Annotated[
@@ -25,6 +26,30 @@ Pseudonyms = Annotated[
     ),
 ]
 
+SeenPaths = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--seen", metavar="PATH", help="A checkpoint (or folder) that somebody else has kept; may be repeated."
+    ),
+]
+BundleFolder = Annotated[
+    Path | None, typer.Option("--bundle", metavar="FOLDER", help="A model bundle. [default: RUN/bundle]")
+]
+ReleasesFolder = Annotated[
+    Path | None, typer.Option("--releases", metavar="FOLDER", help="The released integers. [default: RUN/releases]")
+]
+WitnessKeys = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--witness-key",
+        metavar="VKEY",
+        help="Key of a witness you trust, as `backrow witness` prints it, or its file; may be repeated.",
+    ),
+]
+Demanded = Annotated[
+    int, typer.Option("--witnesses", metavar="N", min=0, help="How many of them must have cosigned the checkpoint.")
+]
+
 
 def audited(
     run: Path,
@@ -33,6 +58,9 @@ def audited(
     lists: Path | None = None,
     seen: Sequence[Path] | None = None,
     bundle: Path | None = None,
+    releases: Path | None = None,
+    witness_keys: Sequence[str] | None = None,
+    demanded: int = 0,
 ) -> Report:
     """`verify`, with files still to be read.
 
@@ -48,6 +76,8 @@ def audited(
         lists_of(run, lists),
         [read_seen(path) for path in seen or ()],
         bundle,
+        Witnesses(tuple(map(witness_of, witness_keys or ())), demanded),
+        releases,
     )
 
 
@@ -67,12 +97,26 @@ def key_of(word: str) -> bytes:
     Raises:
         NoteError: it is none.
     """
+    return read_key(_held(word))
+
+
+def witness_of(word: str) -> VerifierKey:
+    """A witness' key: a vkey, or the name of a file that holds one.
+
+    Raises:
+        NoteError: it is none.
+    """
+    return VerifierKey.parse(_held(word).decode(errors="replace").strip())
+
+
+def _held(word: str) -> bytes:
+    """What a file of this name holds, or the word itself."""
     path = Path(word)
     try:
         held = path.is_file()
     except (OSError, ValueError):
         held = False
-    return read_key(bytes_of(path) if held else word.encode())
+    return bytes_of(path) if held else word.encode()
 
 
 def bytes_of(path: Path) -> bytes:

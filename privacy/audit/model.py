@@ -18,6 +18,8 @@ class Topic(StrEnum):
     """Of every entry and of the checkpoint."""
     OBSERVERS = "observers"
     """Against checkpoints that others have seen."""
+    WITNESSES = "witnesses"
+    """Who else has signed the checkpoint."""
     RULES = "rules"
     """The policy and its file, stamps, unit."""
     ORDER = "order"
@@ -32,6 +34,8 @@ class Topic(StrEnum):
     """Publications and the bundle at hand."""
     SENTINELS = "sentinels"
     """Measured noise."""
+    VALUES = "values"
+    """The released integers, where they are at hand."""
 
 
 class State(StrEnum):
@@ -74,7 +78,8 @@ class RoundRow:
         sensitivity, noise_scale: in the answer's own unit.
         invited, survived, sentinels: of the release; None if there is none.
         alone, cumulative, purpose_cumulative: exact epsilon of this round, of everything reserved up to it, and
-            of that with the same purpose, at the policy's delta; infinity if a round among them has no noise.
+            of that with the same purpose, at the policy's delta; infinity if a round among them has no noise. From
+            the first added round on, the last two are counted by zCDP.
         rdp_cumulative: upper bound of `cumulative` by Renyi DP.
         claimed: `cumulative` as the ledger says it.
     """
@@ -118,6 +123,7 @@ class Account:
         pld: by dp-accounting's privacy loss distributions; None where not computed (one purpose of several).
         rdp: by Renyi DP, an upper bound.
         rounds: how many were reserved.
+        added: some of them outside the committed schedule: what counts is then `rdp`, which is zCDP's figure.
     """
 
     purpose: Purpose | None
@@ -128,6 +134,12 @@ class Account:
     pld: float | None
     rdp: float
     rounds: int
+    added: bool = False
+
+    @property
+    def epsilon(self) -> float:
+        """What these rounds may be said to cost."""
+        return self.rdp if self.added else max(self.closed_form, self.with_sampler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +161,35 @@ class SentinelTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """The released integers that a run folder keeps.
+
+    Attributes:
+        at_hand: there is a folder for them.
+        releases, there: releases of the ledger, and how many of them have their integers in it.
+    """
+
+    at_hand: bool
+    releases: int
+    there: int
+
+
+@dataclass(frozen=True, slots=True)
+class Cosigned:
+    """A witness' verified cosignature on the checkpoint.
+
+    Attributes:
+        name: what the witness signs as.
+        key: public, 32 bytes.
+        time: when it had seen the checkpoint, in Unix seconds, by its own word.
+    """
+
+    name: str
+    key: bytes
+    time: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that one audit found.
 
@@ -165,6 +206,7 @@ class Report:
         rounds: every reserved round, in order.
         accounts: everything first, then each purpose.
         sentinels: all together first, then each release.
+        witnesses: who has cosigned the checkpoint, of those whose keys the auditor brought; one a key.
         others: every entry that is no reservation, release or void, in order.
         needs: keys and lists that would allow more to be checked.
         notes: what is no fault and yet worth knowing.
@@ -183,6 +225,7 @@ class Report:
     rounds: tuple[RoundRow, ...]
     accounts: tuple[Account, ...]
     sentinels: tuple[SentinelTest, ...]
+    witnesses: tuple[Cosigned, ...]
     others: tuple[SignedEntry, ...]
     needs: tuple[str, ...]
     notes: tuple[str, ...]

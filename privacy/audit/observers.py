@@ -1,12 +1,14 @@
-"""The ledger against checkpoints that others have seen of it. Pure."""
+"""The ledger against checkpoints that others have seen of it, and those who have cosigned its own. Pure."""
 
 from collections.abc import Sequence
 
-from backrow.privacy.audit.evidence import Seen
-from backrow.privacy.audit.findings import Fault, Findings
-from backrow.privacy.errors import BackrowError, LedgerError, ProofError
+from backrow.privacy.audit.evidence import Seen, Witnesses
+from backrow.privacy.audit.findings import Fault, Findings, counted
+from backrow.privacy.audit.model import Cosigned
+from backrow.privacy.errors import BackrowError, LedgerError, ProofError, SignatureError
 from backrow.privacy.ledger.checkpoint import SignedCheckpoint, open_checkpoint
 from backrow.privacy.ledger.fork import ForkProof, prove_fork
+from backrow.privacy.ledger.note import Note
 from backrow.privacy.ledger.tree import Tree
 from backrow.privacy.ledger.verification import log_key
 
@@ -53,6 +55,49 @@ def check_seen(
             )
             proofs += _proof(signed, theirs, tree, each)
     return tuple(proofs)
+
+
+def check_witnesses(note: bytes, key: bytes, witnesses: Witnesses, found: Findings) -> tuple[Cosigned, ...]:
+    """Who stands behind a checkpoint, besides the coordinator. One key counts once, under whatever names.
+
+    Args:
+        note: the checkpoint, a readable note.
+        key: the coordinator's.
+
+    Raises:
+        LedgerError: the auditor takes the coordinator for a witness.
+    """
+    read = Note.parse(note)
+    good: dict[bytes, Cosigned] = {}
+    for witness in witnesses.keys:
+        if witness.public == key:
+            raise LedgerError(f"the witness {witness.name} has the coordinator's own key: name an independent one")
+        mine = [s for s in read.signatures if (s.name, s.key_id) == (witness.name, witness.key_id)]
+        try:
+            times = [signature.time for signature in read.verified([witness])] if mine else []
+        except SignatureError:
+            found.add(
+                Fault.COSIGNATURE,
+                f"The checkpoint bears a cosignature in the name of {witness.name} that its key did not make: it was "
+                "changed, or copied from another checkpoint.",
+            )
+            continue
+        if times:
+            good.setdefault(witness.public, Cosigned(witness.name, witness.public, max(times)))
+    if len(good) < witnesses.demanded:
+        found.add(
+            Fault.WITNESSES,
+            f"{counted(len(good), 'witness has', 'witnesses have')} cosigned the checkpoint, {witnesses.demanded} "
+            "must: too few besides the coordinator have seen this ledger.",
+        )
+    return tuple(good.values())
+
+
+def strangers(note: bytes, key: bytes, witnesses: Witnesses) -> tuple[str, ...]:
+    """Names on a checkpoint whose keys the auditor does not have: anybody could have written them."""
+    read = Note.parse(note)
+    known = {(each.name, each.key_id) for each in (*witnesses.keys, log_key(note, key))}
+    return tuple(dict.fromkeys(s.name for s in read.signatures if (s.name, s.key_id) not in known))
 
 
 def _proof(signed: SignedCheckpoint | None, theirs: SignedCheckpoint, tree: Tree, seen: Seen) -> list[ForkProof]:

@@ -54,6 +54,7 @@ def verification(material: Material) -> Section:
             ("Size", (count(report.entries, "entry", "entries"),)),
             ("Merkle root", (report.root.hex(),)),
             ("Public key", (f"{key} ({pinned})" if report.key is not None else key,)),
+            ("Witnesses", _witnesses(material)),
             ("Offered as", ("production" if report.production else "not offered as a production claim",)),
             ("Result", (Good("no fault in what was checked"),) if report.passed else (
                 Gap(f"{count(len(report.findings), 'finding')}; backrow audit verify exits with {report.exit_code}"),)),
@@ -146,6 +147,14 @@ def summary(signed: SignedEntry, material: Material) -> Words:
             assert_never(signed.body)
 
 
+def _witnesses(material: Material) -> Words:
+    witnesses = material.report.witnesses
+    if not witnesses:
+        return (Gap("none known: nobody but the coordinator is known to stand behind this checkpoint"),)
+    behind = "; ".join(f"{each.name} ({each.key.hex()[:16]}…), {when(each.time)}" for each in witnesses)
+    return (f"{count(len(witnesses), 'independent witness', 'independent witnesses')}: {behind}",)
+
+
 def _state(state: State) -> Piece:
     match state:
         case State.PASSED:
@@ -185,10 +194,12 @@ def _accounts(material: Material) -> list[Block]:
     if terms is None or not material.report.accounts:
         return []
     lines = tuple(_account(account) for account in material.report.accounts)
+    added = "; for Gaussian noise zCDP's, which counts here, since rounds were added"
     foot = (
         f"Unit {terms.unit}, adjacency {terms.adjacency}. Closed form: exact, for Gaussian releases whose costs were "
         "fixed beforehand. With sampler: closed form by another quadrature, plus the integer sampler's error. "
-        "PLD: dp-accounting's privacy loss distributions. RDP: an upper bound by Rényi divergence."
+        "PLD: dp-accounting's privacy loss distributions. RDP: an upper bound by Rényi divergence"
+        f"{added if material.report.accounts[0].added else ''}."
     )
     head = ("ε of", "releases", "δ", "budget", "closed form", "with sampler", "PLD", "RDP")
     return [Table("Epsilon, counted independently", head, lines, names=1, foot=(foot,), anchor="accounts")]

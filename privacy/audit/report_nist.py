@@ -93,7 +93,8 @@ def _guarantee(material: Material) -> tuple[Answer, ...]:
     return (
         Answer("Epsilon", _EPSILON, (terms.say(epsilon, total.rounds) + ".",), (claim, accounts)),
         Answer("Epsilon", "Which variant of differential privacy is it?",
-               ("Approximate, by Gaussian noise; computed exactly, by PLD, and bounded by Rényi divergence.",),
+               ("Approximate, by Gaussian noise; " + ("counted by zCDP, since rounds were added." if total.added else
+                "computed exactly, by PLD, and bounded by Rényi divergence."),),
                (accounts,)),
         Answer("Epsilon", "Is everything that is released counted together?",
                (f"Yes, within this ledger: {count(total.rounds, 'round')}, one budget, {order}.",), (rounds,)),
@@ -171,10 +172,13 @@ def _trust(material: Material) -> tuple[Answer, ...]:
     model += "the edge that adds answers is trusted with each of them" if trusted else "nobody sees single answers"
     model += "; the coordinator is trusted to add the noise." if once else "."
     signed = _passed(material, Topic.STRUCTURE) and _passed(material, Topic.SIGNATURES)
-    observed = _passed(material, Topic.OBSERVERS)
+    others = ["extends what others have seen"] if _passed(material, Topic.OBSERVERS) else []
+    others += [f"cosigned by {', '.join(each.name for each in material.report.witnesses)}"] * _passed(
+        material, Topic.WITNESSES
+    )
     verification = Ref("verification", "verification")
-    kept: Words = ("Append-only and signed; ", "extends what others have seen." if observed else
-                   Gap("nobody else's checkpoint was compared"))  # fmt: skip
+    alone = Gap("no witness' cosignature and nobody else's checkpoint was compared")
+    kept: Words = ("Append-only and signed; ", f"{', '.join(others)}." if others else alone)
     return (
         Answer("Threat model", "Who is trusted, with what?", (model,) if plans else (Gap("open: no round"),),
                (Ref("claim", "claim"),)),

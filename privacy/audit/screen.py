@@ -34,6 +34,8 @@ def print_report(report: Report, out: Console) -> None:
     out.print(escape(f"ledger {report.origin or '(unnamed)'}, {report.entries} entries, root {report.root.hex()}"))
     if report.key is not None:
         out.print(f"key {report.key.hex()} ({'pinned' if report.pinned else '[yellow]not pinned[/]'})")
+    for witness in report.witnesses:
+        out.print(escape(f"witness {witness.name}, key {witness.key.hex()}: cosigned {_time(witness.time)}"))
     _print_accounts(report, out)
     for note in report.notes:
         out.print(f"[dim]note:[/] {escape(note)}")
@@ -81,7 +83,7 @@ def print_rounds(report: Report, out: Console) -> None:
             continue
         table.add_row(
             str(row.reserve),
-            datetime.fromtimestamp(row.time, UTC).strftime("%y-%m-%d %H:%M") if row.time < 10**11 else str(row.time),
+            _time(row.time),
             escape(str(row.round) if row.run == report.rounds[0].run else f"{row.run}: {row.round}"),
             row.purpose.value,
             row.query,
@@ -125,6 +127,10 @@ def print_attempts(attempts: tuple[Attempt, ...], out: Console) -> None:
             caught = "[green]yes[/]" if each.caught else f"[red]NO: it is {each.tampering.fault}[/]"
         table.add_row(each.tampering.name, each.tampering.done, found, caught)
     out.print(table)
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%y-%m-%d %H:%M") if seconds < 10**11 else str(seconds)
 
 
 def epsilon_text(epsilon: float | None) -> str:

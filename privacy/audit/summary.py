@@ -4,16 +4,25 @@ from dataclasses import dataclass
 
 from backrow.privacy.audit.budget import Prefixes
 from backrow.privacy.audit.findings import Fault, Findings
-from backrow.privacy.audit.model import Check, Closing, RoundRow, SentinelTest, State, Topic
+from backrow.privacy.audit.model import Check, Closing, Cosigned, Kept, RoundRow, SentinelTest, State, Topic
 from backrow.privacy.audit.story import Reserved, Story
 from backrow.privacy.audit.trust import Trust
 from backrow.privacy.ledger.entries import FindingEntry, OptOutEntry
-from backrow.privacy.ledger.parts import Stamp
+from backrow.privacy.ledger.parts import Basis, Stamp
 from backrow.privacy.ledger.releases import mechanism_of, sensitivity_of
 
 _SIGNATURES = (Fault.WRONG_KEY, Fault.SIGNATURE, Fault.CHECKPOINT_SIGNATURE, Fault.CHECKPOINT)
 _OBSERVERS = (Fault.ROLLED_BACK, Fault.FORKED)
-_TENS = {3: Topic.RULES, 4: Topic.ORDER, 5: Topic.BUDGET, 6: Topic.CROWD, 7: Topic.MODELS, 8: Topic.SENTINELS}
+_VALUES = (Fault.CHANGED_VALUES, Fault.OTHER_SENTINELS, Fault.MISSING_VALUES)
+_TENS = {
+    3: Topic.RULES,
+    4: Topic.ORDER,
+    5: Topic.BUDGET,
+    6: Topic.CROWD,
+    7: Topic.MODELS,
+    8: Topic.SENTINELS,
+    9: Topic.WITNESSES,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +33,26 @@ class Done:
         whole: the files are whole and signed; otherwise nothing that they say was judged.
         judged: the entries were judged against usable rules.
         seen: how many checkpoints of others were compared.
+        witnesses: how many witnesses' keys were at hand.
+        cosigned, strangers: those of them who have cosigned, and names on the checkpoint without a key at hand.
         lists: pseudonym lists were handed over.
         compared: releases compared with their opt-outs, and releases in all.
         bundle: what was compared, in words; empty if there was none.
+        kept: the released integers.
     """
 
     whole: bool
     judged: bool
     trust: Trust
     seen: int
+    witnesses: int
+    cosigned: tuple[Cosigned, ...]
+    strangers: tuple[str, ...]
     lists: bool
     compared: tuple[int, int]
     bundle: str
     tests: tuple[SentinelTest, ...]
+    kept: Kept
 
 
 def topic_of(fault: Fault) -> Topic:
@@ -47,6 +63,8 @@ def topic_of(fault: Fault) -> Topic:
         return Topic.OBSERVERS
     if fault in (Fault.LISTS, Fault.OPTED_OUT):
         return Topic.LISTS
+    if fault in _VALUES:
+        return Topic.VALUES
     if fault is Fault.SCHEDULE_OVER_BUDGET:
         return Topic.BUDGET
     return _TENS.get(fault.exit_code // 10, Topic.STRUCTURE)
@@ -80,6 +98,8 @@ def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
             if not done.seen:
                 return "nobody else's checkpoint was at hand: a rollback or a second ledger would not show", False
             return f"the ledger extends the {done.seen} checkpoints that others have seen", True
+        case Topic.WITNESSES:
+            return _witnesses(done), bool(done.cosigned)
         case Topic.RULES:
             return "policy, its file, stamps, unit and adjacency", story.policy is not None
         case _ if not done.judged:
@@ -109,6 +129,34 @@ def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
                 f"(p = {pooled.p_value:.2g})",
                 True,
             )
+        case Topic.VALUES:
+            return _values(done.kept), bool(done.kept.there)
+
+
+def _witnesses(done: Done) -> str:
+    names = ", ".join(each.name for each in done.cosigned)
+    unknown = f"; cosigned in names whose keys are not at hand: {', '.join(done.strangers)}" if done.strangers else ""
+    match len(done.cosigned):
+        case 0 if done.witnesses:
+            named = "the witness named has not" if done.witnesses == 1 else f"none of {done.witnesses} witnesses has"
+            return f"no independent witness stands behind this checkpoint: {named} cosigned it{unknown}"
+        case 0:
+            alone = "" if done.strangers else ": nobody but the coordinator has signed it"
+            return f"no independent witness is known to stand behind this checkpoint{alone}{unknown}"
+        case 1:
+            return f"1 independent witness stands behind this checkpoint: {names}{unknown}"
+        case number:
+            return f"{number} independent witnesses stand behind this checkpoint: {names}{unknown}"
+
+
+def _values(kept: Kept) -> str:
+    if not kept.releases:
+        return "nothing was released whose integers could be compared"
+    if not kept.at_hand:
+        return "the released integers are not at hand: the ledger holds their hashes only"
+    if not kept.there:
+        return f"the folder of released integers holds none of those of {kept.releases} releases"
+    return f"integers of {kept.there} of {kept.releases} releases, each the recorded ones, ending with their sentinels"
 
 
 def rows_of(story: Story, sums: Prefixes) -> tuple[RoundRow, ...]:
@@ -158,6 +206,9 @@ def needs_of(done: Done, story: Story) -> tuple[str, ...]:
         )
     if not done.seen:
         needs.append("a checkpoint that a witness or a device has kept (--seen), against rollbacks and second ledgers")
+    if not done.cosigned:
+        needs.append("the key of a witness that has cosigned the checkpoint (--witness-key): a party besides the "
+                     "coordinator that has seen this ledger grow")  # fmt: skip
     if not done.lists:
         sealed = sum(1 for _, entry in story.opt_outs.values() if entry.size)
         needs.append(
@@ -166,6 +217,8 @@ def needs_of(done: Done, story: Story) -> tuple[str, ...]:
         )
     if not done.bundle and story.publications:
         needs.append("the model bundle (--bundle), to compare it with what was published")
+    if not done.kept.there and done.kept.releases:
+        needs.append("the released integers (--releases), to compare them and their sentinels with the ledger")
     return tuple(needs)
 
 
@@ -183,6 +236,12 @@ def notes_of(done: Done, story: Story, production: bool) -> tuple[str, ...]:
     if open_rounds:
         notes.append(
             f"Entry {open_rounds[-1]} reserves a round that is not closed yet: its budget counts as spent all the same."
+        )
+    added = next((r.index for r in story.reserves if r.entry.basis is Basis.ADDITION), None)
+    if added is not None:
+        notes.append(
+            f"Rounds were added from entry {added} on: from there everything together is counted by zCDP, the Renyi "
+            "bound; closed form and PLD stand beside it for comparison only."
         )
     told = [each for each in story.others if isinstance(each.body, FindingEntry)]
     notes += [

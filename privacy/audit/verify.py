@@ -9,12 +9,13 @@ from pathlib import Path
 from backrow.privacy.audit.budget import Prefixes, check_budget, prefixes
 from backrow.privacy.audit.claims import check_claims, check_schedule
 from backrow.privacy.audit.crowd import check_crowd, check_lists
-from backrow.privacy.audit.evidence import Evidence, Lists, Seen, open_lines, read_evidence
+from backrow.privacy.audit.evidence import Evidence, Lists, Seen, Witnesses, open_lines, read_evidence
 from backrow.privacy.audit.findings import Fault, Findings
-from backrow.privacy.audit.model import Account, Report, SentinelTest
+from backrow.privacy.audit.kept import KeptValues
+from backrow.privacy.audit.model import Account, Cosigned, Kept, Report, SentinelTest
 from backrow.privacy.audit.models import check_bundle, check_publication
 from backrow.privacy.audit.noise import Sentinels
-from backrow.privacy.audit.observers import check_seen
+from backrow.privacy.audit.observers import check_seen, check_witnesses, strangers
 from backrow.privacy.audit.order import check_order
 from backrow.privacy.audit.rules import check_policy, check_production, check_rules
 from backrow.privacy.audit.story import Story
@@ -25,6 +26,8 @@ from backrow.privacy.errors import DamagedLedgerError
 from backrow.privacy.ledger.fork import ForkProof
 from backrow.privacy.ledger.signed_entry import SignedEntry
 
+NOBODY = Witnesses()
+
 
 def verify(
     run: Path,
@@ -33,6 +36,8 @@ def verify(
     lists: Lists | None = None,
     seen: Sequence[Seen] = (),
     bundle: Path | None = None,
+    witnesses: Witnesses = NOBODY,
+    releases: Path | None = None,
 ) -> Report:
     """Audit a run folder, or a bare ledger with its checkpoint beside it.
 
@@ -44,13 +49,16 @@ def verify(
         lists: keys and pseudonym lists, if the coordinator handed them over.
         seen: checkpoints that witnesses, devices or others have kept of this ledger.
         bundle: folder of a model bundle; by default the one in the run folder.
+        witnesses: whose cosignatures on the checkpoint count, and how many there must be.
+        releases: folder of the released integers; by default the one in the run folder.
 
     Guarantees: whatever the files hold, the answer is a report; nothing is written.
 
     Raises:
-        LedgerError: what the auditor herself brought (`seen`) is not of this coordinator.
+        LedgerError: what the auditor herself brought (`seen`, `witnesses`) is not of, or not besides, this
+            coordinator.
     """
-    return Audit(read_evidence(run, bundle), key, production, lists, seen).run(run)
+    return Audit(read_evidence(run, bundle, releases), key, production, lists, seen, witnesses).run(run)
 
 
 class Audit:
@@ -67,13 +75,14 @@ class Audit:
         production: bool = False,
         lists: Lists | None = None,
         seen: Sequence[Seen] = (),
+        witnesses: Witnesses = NOBODY,
     ) -> None:
         self.forks: tuple[ForkProof, ...] = ()
         self._evidence, self._pinned, self._production = evidence, key, production
-        self._lists, self._seen = lists, seen
+        self._lists, self._seen, self._witnesses = lists, seen, witnesses
         self._found = Findings()
         self._untrue = Findings()
-        self._story, self._sentinels = Story(), Sentinels()
+        self._story, self._sentinels, self._kept = Story(), Sentinels(), KeptValues(evidence.releases)
 
     def run(self, path: Path) -> Report:
         """Audit the ledger at this path."""
@@ -109,6 +118,7 @@ class Audit:
         for check in (check_rules, check_schedule, check_order, check_claims, check_crowd, check_publication):
             check(signed, index, self._story, self._untrue)
         self._sentinels.check(signed, index, self._untrue)
+        self._kept.check(signed, index)
         self._story.tell(signed, index)
 
     def _report(self, trust: Trust, structure: Structure) -> Report:
@@ -116,11 +126,16 @@ class Audit:
         whole = not found
         if whole and self._seen and trust.key is not None:
             self.forks = check_seen(self._seen, trust.key, structure.signed, structure.tree, found)
+        cosigned: tuple[Cosigned, ...] = ()
+        unknown: tuple[str, ...] = ()
+        if whole and trust.key is not None and (note := self._evidence.note) is not None:
+            cosigned = check_witnesses(note, trust.key, self._witnesses, found)
+            unknown = strangers(note, trust.key, self._witnesses)
         policy = story.policy
         sums: Prefixes | None = None
         accounts: tuple[Account, ...] = ()
         tests: tuple[SentinelTest, ...] = ()
-        compared, bundle = (0, 0), ""
+        compared, bundle, kept = (0, 0), "", Kept(False, 0, 0)
         if whole and policy is None:
             found.add(Fault.NO_POLICY, "The ledger does not begin with the rules it is to keep.", 0)
         elif whole and policy is not None and check_policy(policy, self._evidence.policy, self._evidence.bare, found):
@@ -129,12 +144,26 @@ class Audit:
             sums = prefixes(story, policy.delta)
             accounts = check_budget(story, policy, sums, self._untrue)
             tests = self._sentinels.finish(self._untrue)
+            kept = self._kept.finish(self._untrue)
             if self._lists is not None:
                 compared = check_lists(self._lists, story, self._untrue)
             if self._evidence.bundle is not None:
                 bundle = check_bundle(self._evidence.bundle, story, self._untrue)
             found.absorb(self._untrue)
-        done = Done(whole, sums is not None, trust, len(self._seen), self._lists is not None, compared, bundle, tests)
+        done = Done(
+            whole=whole,
+            judged=sums is not None,
+            trust=trust,
+            seen=len(self._seen),
+            witnesses=len(self._witnesses.keys),
+            cosigned=cosigned,
+            strangers=unknown,
+            lists=self._lists is not None,
+            compared=compared,
+            bundle=bundle,
+            tests=tests,
+            kept=kept,
+        )
         return Report(
             source=self._evidence.source,
             origin=structure.origin,
@@ -149,6 +178,7 @@ class Audit:
             rounds=rows_of(story, sums) if sums is not None else (),
             accounts=accounts,
             sentinels=tests,
+            witnesses=cosigned,
             others=tuple(story.others),
             needs=needs_of(done, story),
             notes=notes_of(done, story, self._production),

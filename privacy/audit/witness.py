@@ -24,7 +24,7 @@ from backrow.privacy.ledger.tree import leaf_hash
 from backrow.privacy.ledger.verification import verify_files
 from backrow.privacy.signing import SigningKey
 
-KEY_FILE = "witness.key"
+KEY_FILE, PUBLIC_FILE = "witness.key", "witness.pub"
 
 
 def cosign(run: Path, public_key: bytes, home: Path, name: str, now: int) -> tuple[VerifierKey, int]:
@@ -33,7 +33,8 @@ def cosign(run: Path, public_key: bytes, home: Path, name: str, now: int) -> tup
     Args:
         run: folder with ledger.jsonl and checkpoint; nobody else may be writing there.
         public_key: the coordinator's, pinned, 32 bytes.
-        home: the witness' own folder: its key, and one checkpoint for every ledger it watches.
+        home: the witness' own folder: its key, its public key for others, and one checkpoint for every ledger it
+            watches.
         name: what the witness signs as, one word.
         now: Unix seconds.
 
@@ -46,6 +47,7 @@ def cosign(run: Path, public_key: bytes, home: Path, name: str, now: int) -> tup
     """
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     signer = Signer(name, _key(home / KEY_FILE), Kind.COSIGNATURE)
+    write_durably(home / PUBLIC_FILE, f"{signer.verifier}\n".encode())
     lock = locked(run)
     try:
         files = read_files(run)

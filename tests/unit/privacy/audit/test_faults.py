@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from backrow.privacy.audit.evidence import Lists, Seen
+from backrow.privacy.audit.evidence import Lists, Seen, Witnesses
 from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.model import Report
 from backrow.privacy.audit.verify import verify
 from backrow.privacy.ledger import entries
 from backrow.privacy.ledger.fields import Wide
+from backrow.privacy.ledger.keys import Kind, VerifierKey
+from backrow.privacy.ledger.note import Note, Signer
 from backrow.privacy.ledger.parts import Additions, Basis, Purpose, PurposeBudget, Spent, Stamp
 from backrow.privacy.ledger.pseudonyms import PseudonymList
 from backrow.privacy.ledger.signed_entry import sign_entry
@@ -31,14 +33,17 @@ from tests.ledgers import (
     START,
     Draft,
     honest,
+    keep,
     note_of,
     sentinels_of,
     spent,
+    with_last_added,
     with_policy,
     write,
 )
 
 LAST = len(honest().bodies) - 1
+WITNESS = Signer("eve", OTHER_KEY, Kind.COSIGNATURE)
 Case = Callable[[Path], Report]
 
 
@@ -112,18 +117,24 @@ def added_round(draft: Draft) -> Draft:
     """A fourth round that the schedule does not know, over a budget that is spent."""
     plans = draft.bodies[SCHEDULE].schedule.rounds  # type: ignore[union-attr]
     extra = replace(plans[-1], round=4)
-    reserve = entries.ReserveEntry(Purpose.FEEDBACK, extra, Basis.ADDITION, spent([*plans, extra]))
+    reserve = entries.ReserveEntry(Purpose.FEEDBACK, extra, Basis.ADDITION, spent([*plans, extra], added=True))
     longer = replace(draft, bodies=(*draft.bodies, reserve, entries.VoidEntry(len(draft.bodies), "nobody came")))
     return with_policy(longer, additions=Additions.ZCDP)
 
 
 def last_round_added(draft: Draft) -> Draft:
     """The budget holds in closed form, which is not allowed to be used once rounds are added."""
-    return with_policy(draft.swap(RESERVE + 4, basis=Basis.ADDITION), additions=Additions.ZCDP)
+    return with_last_added(draft, 3.0)
+
+
+def counted_in_closed_form(draft: Draft) -> Draft:
+    """The budget holds, and what is claimed of it is the smaller figure."""
+    plans = draft.bodies[SCHEDULE].schedule.rounds  # type: ignore[union-attr]
+    return with_last_added(draft, 3.4).swap(LAST, claim=spent(plans))
 
 
 def addition_refused(draft: Draft) -> Draft:
-    return with_policy(draft.swap(RESERVE + 4, basis=Basis.ADDITION), epsilon=4.0)
+    return with_policy(with_last_added(draft, 4.0), additions=Additions.REFUSED)
 
 
 def other_purpose(draft: Draft) -> Draft:
@@ -161,6 +172,28 @@ def unfinished_sampler(folder: Path) -> Report:
 def bundle(folder: Path, draft: Draft) -> Report:
     put(put(folder, "bundle/manifest.json", b"manifest"), "bundle/model.safetensors", b"another model")
     return audit(write(folder, draft))
+
+
+def with_integers(change: Callable[[Path], Path], make: Callable[[Draft], Draft] = lambda draft: draft) -> Case:
+    """The released integers are at hand, and something is done to them or said of them."""
+
+    def case(folder: Path) -> Report:
+        write(folder, make(honest()))
+        change(keep(folder / "releases", honest()))
+        return audit(folder)
+
+    return case
+
+
+def other_sentinels(draft: Draft) -> Draft:
+    return draft.swap(RELEASE, sentinels=draft.bodies[RELEASE].sentinels[::-1])  # type: ignore[union-attr]
+
+
+def cosigned(folder: Path, seen: list[bytes] | None = None) -> Path:
+    """With a witness' cosignature, made for these lines or the ones that are there."""
+    note = Note.parse((folder / "checkpoint").read_bytes())
+    text = note.text if seen is None else Note.parse(note_of(seen)).text
+    return put(folder, "checkpoint", note.with_signature(WITNESS.sign(text, START)).encode())
 
 
 CASES: dict[Fault, Case] = {
@@ -214,6 +247,7 @@ CASES: dict[Fault, Case] = {
     Fault.SENSITIVITY: lie(on_release(sensitivity=0.5)),
     Fault.COVER: lie(lambda draft: draft.swap(RELEASE, alone=replace(draft.bodies[RELEASE].alone, releases=2))),
     Fault.ACCOUNTANTS: unfinished_sampler,
+    Fault.UNFIT: lie(counted_in_closed_form),
     Fault.SURVIVORS: lie(on_crowd(survived=1)),
     Fault.MINIMUM: lie(on_crowd(minimum=1)),
     Fault.CROWD: lie(on_crowd(survived=95)),
@@ -231,6 +265,16 @@ CASES: dict[Fault, Case] = {
         )
     ),
     Fault.SENTINELS: lie(on_release(sentinels=())),
+    Fault.CHANGED_VALUES: with_integers(lambda folder: put(folder, "0002.i8", (folder / "0002.i8").read_bytes()[::-1])),
+    Fault.OTHER_SENTINELS: with_integers(lambda folder: folder, other_sentinels),
+    Fault.MISSING_VALUES: with_integers(lambda folder: without(folder, "0003.i8")),
+    Fault.COSIGNATURE: lambda folder: audit(
+        cosigned(write(folder, honest()), honest().lines()[:-1]), witnesses=Witnesses((WITNESS.verifier,))
+    ),
+    Fault.WITNESSES: lambda folder: audit(
+        cosigned(write(folder, honest())),
+        witnesses=Witnesses((WITNESS.verifier, VerifierKey("other", KEY.public[::-1], Kind.COSIGNATURE)), 2),
+    ),
 }
 
 

@@ -2,7 +2,8 @@
 
 Right means, for each kind: a flipped bit of the ledger is found in its files or signatures, at the line that it
 is in or the one after; a flipped bit of the checkpoint is found there; an entry that was rewritten and signed with
-another key bears a bad signature, and the checkpoint too; a lie with the right key is the fault it was made as,
+another key bears a bad signature, and the checkpoint too; a flipped bit of a cosignature or of the released
+integers is found there; a lie with the right key is the fault it was made as,
 and no graver one is found beside it.
 """
 
@@ -10,31 +11,38 @@ import random
 from collections.abc import Callable
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 
-from backrow.privacy.audit.evidence import Evidence
+from backrow.privacy.audit.evidence import Evidence, Witnesses
 from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.model import Report
 from backrow.privacy.audit.verify import Audit
 from backrow.privacy.ledger import entries
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry
+from backrow.privacy.ledger.fields import Wide
+from backrow.privacy.ledger.keys import Kind
+from backrow.privacy.ledger.note import Note, Signer
 from backrow.privacy.ledger.parts import Basis, Purpose, Stamp
+from backrow.privacy.ledger.releases import ZCDP
 from backrow.privacy.ledger.signed_entry import sign_entry
 from backrow.privacy.units import Adjacency, PrivacyUnit
-from tests.ledgers import KEY, ORIGIN, OTHER_KEY, START, Draft, honest, note_of
+from tests.ledgers import KEY, ORIGIN, OTHER_KEY, START, Draft, honest, keep, note_of
 
 DRAFT = honest(void=(2,), sentinels=8, rows=12)
 LINES = DRAFT.lines()
 NOTE = note_of(LINES)
 RESERVES = [i for i, body in enumerate(DRAFT.bodies) if isinstance(body, ReserveEntry)]
 RELEASES = [i for i, body in enumerate(DRAFT.bodies) if isinstance(body, ReleaseEntry)]
+WITNESS = Signer("eve", OTHER_KEY, Kind.COSIGNATURE)
 FLIPS_OF_LEDGER, FLIPS_OF_CHECKPOINT, REPLACED, LIES = 500, 150, 150, 300
+FLIPS_OF_COSIGNATURE, FLIPS_OF_INTEGERS = 100, 60
 
 
-def audit(lines: list[bytes], note: bytes = NOTE) -> Report:
-    evidence = Evidence("a mutation", note, KEY.public.hex().encode(), DRAFT.policy)
-    return Audit(evidence, KEY.public).over(lines)
+def audit(lines: list[bytes], note: bytes = NOTE, kept: Path | None = None, demanded: int = 0) -> Report:
+    evidence = Evidence("a mutation", note, KEY.public.hex().encode(), DRAFT.policy, releases=kept)
+    return Audit(evidence, KEY.public, witnesses=Witnesses((WITNESS.verifier,), demanded)).over(lines)
 
 
 def names(report: Report) -> set[Fault]:
@@ -74,6 +82,30 @@ def test_flipped_bits_of_the_checkpoint_are_found_there() -> None:
         assert names(report) in ({Fault.CHECKPOINT}, {Fault.CHECKPOINT_SIGNATURE}), at
 
 
+def test_flipped_bits_of_a_cosignature_are_found_there() -> None:
+    rng, note = random.Random(5), NOTE + WITNESS.sign(Note.parse(NOTE).text, START).line().encode()
+    assert audit(LINES, note, demanded=1).findings == ()
+    known = {Fault.CHECKPOINT, Fault.CHECKPOINT_SIGNATURE, Fault.COSIGNATURE, Fault.WITNESSES}
+    for _ in range(FLIPS_OF_COSIGNATURE):
+        at = rng.randrange(len(NOTE), len(note))
+        report = audit(LINES, flipped(note, at, rng.randrange(8)), demanded=1)
+        assert names(report), at
+        assert names(report) <= known, at
+
+
+def test_flipped_bits_of_the_released_integers_are_found_there(tmp_path: Path) -> None:
+    rng, kept = random.Random(6), keep(tmp_path, DRAFT)
+    files = {path: path.read_bytes() for path in sorted(kept.iterdir())}
+    assert audit(LINES, kept=kept).findings == ()
+    for _ in range(FLIPS_OF_INTEGERS):
+        path = rng.choice(list(files))
+        whole = files[path]
+        mutated = rng.choice([flipped(whole, rng.randrange(len(whole)), rng.randrange(8)), whole[:-8], whole * 2, b""])
+        path.write_bytes(mutated)
+        assert names(audit(LINES, kept=kept)) == {Fault.CHANGED_VALUES}
+        path.write_bytes(whole)
+
+
 def test_entries_rewritten_and_signed_with_another_key_are_found() -> None:
     rng = random.Random(3)
     for _ in range(REPLACED):
@@ -97,14 +129,14 @@ def test_everything_signed_again_with_another_key_is_one_finding() -> None:
 
 
 @pytest.mark.parametrize("part", range(6))
-def test_lies_with_the_right_key_are_named(part: int) -> None:
-    rng = random.Random(40 + part)
+def test_lies_with_the_right_key_are_named(part: int, tmp_path: Path) -> None:
+    rng, kept = random.Random(40 + part), keep(tmp_path, DRAFT)
     for _ in range(LIES // 6):
         fault = rng.choice(list(KINDS))
         mutated = KINDS[fault](DRAFT, rng)
         assert mutated != DRAFT
         lines = mutated.lines()
-        report = audit(lines, note_of(lines))
+        report = audit(lines, note_of(lines), kept)
         assert report.findings, fault
         assert report.findings[0].fault is fault, [str(finding) for finding in report.findings]
 
@@ -178,6 +210,7 @@ KINDS: dict[Fault, Lie] = {
     Fault.DANGLING: appended(entries.RetractionEntry(50, "gone"), entries.FindingEntry("x", (50,), "gone")),
     Fault.UNDERSTATED: less,
     Fault.MISSTATED: more,
+    Fault.UNFIT: release(lambda body, rng: {"accountant": ZCDP[0]}),
     Fault.NOISE: release(lambda body, rng: {"noise_scale": body.noise_scale * rng.uniform(1.001, 4)}),
     Fault.SENSITIVITY: release(lambda body, rng: {"sensitivity": body.sensitivity * rng.uniform(0.1, 0.999)}),
     Fault.COVER: release(lambda body, rng: {"alone": replace(body.alone, delta=rng.uniform(0.001, 0.5))}),
@@ -191,4 +224,8 @@ KINDS: dict[Fault, Lie] = {
     Fault.UNBACKED: lambda draft, rng: draft.swap(len(LINES) - 1, releases=(rng.choice([0, 4, 6, 99]),)),
     Fault.QUIET: release(lambda body, rng: {"sentinels": (0,) * len(body.sentinels)}),
     Fault.SENTINELS: release(lambda body, rng: {"sentinels": body.sentinels[: rng.randrange(8)]}),
+    Fault.CHANGED_VALUES: release(lambda body, rng: {"values": rng.randbytes(32)}),
+    Fault.OTHER_SENTINELS: release(
+        lambda body, rng: {"sentinels": tuple(Wide(value + rng.choice([-1, 1])) for value in body.sentinels)}
+    ),
 }

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backrow.privacy.audit.evidence import Evidence, Lists, Seen
+from backrow.privacy.audit.evidence import Evidence, Lists, Seen, Witnesses
 from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.machine import to_json
 from backrow.privacy.audit.model import Closing, State, Topic
 from backrow.privacy.audit.verify import Audit, verify
 from backrow.privacy.ledger import entries
+from backrow.privacy.ledger.keys import Kind
+from backrow.privacy.ledger.note import Note, Signer
 from backrow.privacy.ledger.parts import Additions, Basis, Purpose
 from backrow.privacy.ledger.store import Ledger
 from tests.ledgers import (
@@ -23,15 +25,20 @@ from tests.ledgers import (
     OPT_OUTS,
     OPTED_OUT,
     ORIGIN,
+    OTHER_KEY,
     RELEASE,
     RESERVE,
+    START,
     Draft,
     honest,
+    keep,
     note_of,
     spent,
     with_policy,
     write,
 )
+
+WITNESS = Signer("eve", OTHER_KEY, Kind.COSIGNATURE)
 
 
 def states(folder: Path, **options: object) -> dict[Topic, State]:
@@ -113,14 +120,18 @@ def test_everything_can_be_checked_if_everything_is_handed_over(tmp_path: Path) 
     folder = write(tmp_path / "run", honest())
     lists = Lists((EPOCH_KEY,), {RELEASE: INVITED, RELEASE + 2: INVITED, RELEASE + 4: INVITED}, {OPT_OUTS: OPTED_OUT})
     older = Seen("a device", note_of(honest().lines()[:5]))
-    checked = states(folder, lists=Lists.parse(lists.encode()), seen=[older])
+    keep(folder / "releases", honest())
+    note = Note.parse((folder / "checkpoint").read_bytes())
+    (folder / "checkpoint").write_bytes(note.with_signature(WITNESS.sign(note.text, START)).encode())
+    known = Witnesses((WITNESS.verifier,), 1)
+    checked = states(folder, lists=Lists.parse(lists.encode()), seen=[older], witnesses=known)
     assert set(checked.values()) == {State.PASSED}
 
 
 def test_what_was_not_handed_over_is_not_called_passed(tmp_path: Path) -> None:
     checked = states(write(tmp_path / "run", honest(sentinels=0)))
     missing = {topic for topic, state in checked.items() if state is State.NOT_CHECKED}
-    assert missing == {Topic.OBSERVERS, Topic.LISTS, Topic.SENTINELS}
+    assert missing == {Topic.OBSERVERS, Topic.WITNESSES, Topic.LISTS, Topic.SENTINELS, Topic.VALUES}
 
 
 def test_nothing_that_a_damaged_ledger_says_is_judged(tmp_path: Path) -> None:
@@ -161,7 +172,7 @@ def test_an_addition_within_the_filter_is_no_fault(tmp_path: Path) -> None:
     draft = honest()
     plans = draft.bodies[1].schedule.rounds  # type: ignore[union-attr]
     extra = replace(plans[0], round=9, noise_multiplier=50.0)
-    reserve = entries.ReserveEntry(Purpose.TRENDS, extra, Basis.ADDITION, spent([*plans, extra]))
+    reserve = entries.ReserveEntry(Purpose.TRENDS, extra, Basis.ADDITION, spent([*plans, extra], added=True))
     longer = replace(draft, bodies=(*draft.bodies, reserve))
     allowed = with_policy(longer, additions=Additions.ZCDP, epsilon=3.4)
     assert verify(write(tmp_path / "run", allowed), KEY.public).findings == ()
