@@ -213,8 +213,9 @@ class SecureRound:
                 near = seating.among(position, self._alive)
                 keys = {other: seating.advertisements[other].mask_key for other in near}
                 remove_pair_masks(self._total, roster, position, secret, keys)
-        for position in sorted(recovery.false):
-            self._inbox.note(seating.names[position], UNMASK, TamperedError("a share was false and left out"))
+        for position in sorted(recovery.left_out):
+            odd = TamperedError("a secret came out only without its share: one of the shares is false")
+            self._inbox.note(seating.names[position], UNMASK, odd)
         return SecureSum(from_ring(self._total), tuple(sorted(seating.names[position] for position in self._alive)))
 
     def _advertisement(self, place: int, data: bytes) -> Advertisement:
