@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from backrow.privacy.errors import RosterError, UnsafeCohortError
 from backrow.privacy.randomness import SeededRandom
@@ -13,6 +12,7 @@ from backrow.privacy.secagg.masks import add_mask, from_ring, mask_key, to_ring
 from backrow.privacy.secagg.parameters import Tolerance, neighbourhood
 from backrow.privacy.secagg.roster_tree import check, prove, root
 from backrow.privacy.secagg.shamir import PRIME, Interpolation, split
+from tests.vectors.make_secagg import Coins
 
 SECRETS = st.integers(0, PRIME - 1) | st.sampled_from([0, 1, PRIME - 1])
 SEEDS = st.binary(min_size=32, max_size=32)
@@ -63,21 +63,6 @@ def test_fewer_shares_fit_every_secret_with_one_choice_of_coins_each(
     again = split(other, threshold, points, Coins(coins))
     assert [again[i] for i in held] == [shares[i] for i in held]
     assert other == secret or again != shares
-
-
-class Coins:
-    """Hands out these numbers, 32 bytes each."""
-
-    simulated = True
-
-    def __init__(self, numbers: list[int]) -> None:
-        self.left = list(numbers)
-
-    def bytes(self, n: int) -> bytes:
-        return self.left.pop(0).to_bytes(n, "big")
-
-    def uint64(self, n: int) -> NDArray[np.uint64]:
-        raise NotImplementedError
 
 
 @settings(deadline=None)

@@ -1,25 +1,8 @@
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.secagg.shamir import PRIME, Interpolation, draw, split
-
-
-class Words:
-    """Hands out these words, 32 bytes each."""
-
-    simulated = True
-
-    def __init__(self, *words: int) -> None:
-        self.left = list(words)
-
-    def bytes(self, n: int) -> bytes:
-        assert n == 32
-        return self.left.pop(0).to_bytes(32, "big")
-
-    def uint64(self, n: int) -> NDArray[np.uint64]:
-        raise NotImplementedError
+from tests.vectors.make_secagg import Coins
 
 
 def is_prime(number: int) -> bool:
@@ -41,12 +24,12 @@ def test_the_prime_is_the_largest_below_two_to_the_256() -> None:
 
 
 def test_numbers_beyond_the_prime_are_passed_over() -> None:
-    assert draw(Words(PRIME, 2**256 - 1, PRIME - 1)) == PRIME - 1
+    assert draw(Coins([PRIME, 2**256 - 1, PRIME - 1])) == PRIME - 1
 
 
 def test_shares_are_values_of_the_drawn_polynomial() -> None:
     # 7 + 5 x + 3 x^2
-    assert split(7, 3, (1, 2, 10), Words(5, 3)) == (15, 29, 357)
+    assert split(7, 3, (1, 2, 10), Coins([5, 3])) == (15, 29, 357)
     assert Interpolation((1, 2, 10)).combine((15, 29, 357)) == 7
 
 
