@@ -144,7 +144,7 @@ class _Table:
         low, high = 0, len(self.thresholds)
         while low < high:
             middle = (low + high) // 2
-            if int.from_bytes(self.thresholds[middle].tobytes(), "little") <= uniform:
+            if int.from_bytes(self.thresholds[middle].astype("<u8").tobytes(), "little") <= uniform:
                 low = middle + 1
             else:
                 high = middle
