@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from backrow.privacy.accounting.calibration import epsilon_of, noise_multipliers
+from backrow.privacy.accounting.zcdp import zcdp_epsilon
 from backrow.privacy.ledger import entries, parts
 from backrow.privacy.ledger.checkpoint import Checkpoint
 from backrow.privacy.ledger.entries import Body, ReleaseEntry, ReserveEntry
 from backrow.privacy.ledger.note import Signer
 from backrow.privacy.ledger.parts import Basis, Purpose, PurposeBudget, Spent, Stamp
 from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList, key_commitment
-from backrow.privacy.ledger.releases import release_entry
+from backrow.privacy.ledger.releases import CLOSED_FORM, ZCDP, release_entry
 from backrow.privacy.ledger.signed_entry import sign_entry
 from backrow.privacy.ledger.tree import Tree, leaf_hash
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
@@ -32,7 +33,6 @@ KEY = SigningKey(b"k" * 32)
 OTHER_KEY = SigningKey(b"o" * 32)
 EPOCH_KEY = b"e" * 32
 START = 1_700_000_000
-ACCOUNTANT = ("backrow-gaussian-closed-form", "1")
 PEOPLE = tuple(f"device-{number:03d}" for number in range(100))
 OPTED_OUT = PEOPLE[90:]
 INVITED = PEOPLE[:90]
@@ -97,10 +97,20 @@ def with_policy(draft: Draft, **changes: Any) -> Draft:
     return replace(draft.put(POLICY, replace(entry, policy=sha256(file).digest())), policy=file)
 
 
-def spent(plans: Sequence[RoundPlan], epsilon: float | None = 3.0, delta: float = 1e-5) -> Spent:
-    """What these rounds cost together, honestly."""
-    cost = None if epsilon is None else epsilon_of([made.noise_multiplier for made in plans], delta)
+def spent(plans: Sequence[RoundPlan], epsilon: float | None = 3.0, delta: float = 1e-5, added: bool = False) -> Spent:
+    """What these rounds cost together, honestly; `added`: some of them outside the schedule."""
+    count = zcdp_epsilon if added else epsilon_of
+    cost = None if epsilon is None else count([made.noise_multiplier for made in plans], delta)
     return Spent(cost, delta, len(plans))
+
+
+def with_last_added(draft: Draft, epsilon: float) -> Draft:
+    """The same if the last round had been added, under rules with this budget."""
+    plans = draft.bodies[SCHEDULE].schedule.rounds  # type: ignore[union-attr]
+    last, whole = len(draft.bodies) - 1, spent(plans, added=True)
+    late = draft.swap(last - 2, basis=Basis.ADDITION, cumulative=whole)
+    late = late.swap(last - 1, cumulative=whole, accountant=ZCDP[0]).swap(last, claim=whole)
+    return with_policy(late, additions=parts.Additions.ZCDP, purposes=(), epsilon=epsilon)
 
 
 def sentinels_of(made: RoundPlan, share: float = 1.0, added: int = SURVIVED) -> tuple[int, ...]:
@@ -141,7 +151,7 @@ def release_of(
     sentinels = sentinels_of(reserve.plan)
     values = sha256(integers_of(reserve.plan, sentinels)).digest()
     alone = spent([reserve.plan], schedule.epsilon, schedule.delta)
-    return release_entry(index, reserve, schedule, crowd, made, values, alone, ACCOUNTANT, sentinels)
+    return release_entry(index, reserve, schedule, crowd, made, values, alone, CLOSED_FORM, sentinels)
 
 
 def plans_of(

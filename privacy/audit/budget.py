@@ -15,6 +15,7 @@ from backrow.privacy.audit.model import Account
 from backrow.privacy.audit.story import Claimed, Story
 from backrow.privacy.ledger.entries import PolicyEntry, ScheduleEntry
 from backrow.privacy.ledger.parts import Basis, Purpose
+from backrow.privacy.ledger.releases import ZCDP
 
 AGREEMENT = 0.005
 """Relative difference, at most, of closed form, quadrature and PLD."""
@@ -32,11 +33,15 @@ class Prefixes:
     """Epsilon after each reservation: of itself, of everything, of its purpose, and the Renyi bound of everything.
 
     Attributes:
+        closed: of everything, in closed form.
+        together, purpose: the same until the first addition; from there on by zCDP (for Gaussian releases, the Renyi
+            bound), which holds for costs that depend on earlier releases.
         added: position of the first addition; beyond all if there is none.
     """
 
     squares: FloatArray
     alone: FloatArray
+    closed: FloatArray
     together: FloatArray
     purpose: FloatArray
     bound: FloatArray
@@ -54,10 +59,14 @@ def prefixes(story: Story, delta: float) -> Prefixes:
     total = np.cumsum(squares)
     distinct, place = np.unique(squares, return_inverse=True)
     alone = exact(np.sqrt(distinct), delta)[place] if len(squares) else np.zeros(0)
-    together = exact(np.sqrt(total), delta)
-    purpose = together if np.array_equal(own, total) else exact(np.sqrt(own), delta)
+    closed, bound = exact(np.sqrt(total), delta), renyi(total, delta)
+    one = np.array_equal(own, total)
+    purpose = closed if one else exact(np.sqrt(own), delta)
     added = next((r.position for r in story.reserves if r.entry.basis is Basis.ADDITION), len(squares))
-    return Prefixes(squares, alone, together, purpose, renyi(total, delta), added)
+    late = np.arange(len(squares)) >= added
+    together = np.where(late, bound, closed)
+    purpose = np.where(late, bound if one else renyi(own, delta), purpose)
+    return Prefixes(squares, alone, closed, together, purpose, bound, added)
 
 
 def check_budget(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> tuple[Account, ...]:
@@ -89,11 +98,10 @@ def _check_schedules(story: Story, found: Findings) -> None:
 def _check_limits(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> None:
     if policy.epsilon is not None:
         whole = range(len(sums.squares))
-        _exceeds(Fault.BUDGET, "everything", sums.together, policy.epsilon, policy.delta, whole, story, found)
+        _exceeds(Fault.BUDGET, "everything", sums.closed, policy.epsilon, policy.delta, whole, story, found)
         if Fault.BUDGET not in found:
-            after, limit = range(sums.added, len(sums.squares)), policy.epsilon * (1 + AGREEMENT)
             what = "everything, counted as added rounds must be,"
-            _exceeds(Fault.FILTER, what, sums.bound, limit, policy.delta, after, story, found)
+            _exceeds(Fault.FILTER, what, sums.together, policy.epsilon, policy.delta, whole, story, found)
     for budget in policy.purposes:
         mine = [r.position for r in story.reserves if r.entry.purpose is budget.purpose]
         what = f"the purpose {budget.purpose}"
@@ -127,7 +135,7 @@ def _check_claim(claimed: Claimed, story: Story, policy: PolicyEntry, sums: Pref
     spent = claimed.spent
     if spent.delta != policy.delta:
         return  # named as such; at another delta nothing can be compared
-    true = _truth(claimed, sums, policy.delta)
+    true, closed = _truth(claimed, sums, policy.delta)
     if spent.epsilon is None:
         if policy.epsilon is not None:
             found.add(
@@ -137,8 +145,24 @@ def _check_claim(claimed: Claimed, story: Story, policy: PolicyEntry, sums: Pref
                 claimed.entry,
             )
         return
+    added = claimed.upto is not None and claimed.upto >= sums.added
+    if claimed.accountant is not None and added is not (claimed.accountant == ZCDP[0]):
+        found.add(
+            Fault.UNFIT,
+            f"Entry {claimed.entry} names {claimed.accountant} as its accountant, "
+            + ("but rounds were added, and only zCDP holds." if added else "but no round was added."),
+            claimed.entry,
+        )
     # Under a budget, noise-free rounds cost infinity; without one, a claim has nothing to stand on.
     if spent.epsilon < true * (1 - ROUNDING) - 1e-12:
+        if added and math.isclose(spent.epsilon, closed, rel_tol=ROUNDING):
+            found.add(
+                Fault.UNFIT,
+                f"Entry {claimed.entry} claims epsilon {spent.epsilon:.6g} for {claimed.what}, in closed form; with "
+                f"the rounds that were added only zCDP holds, by which it is {true:.6g} at delta {policy.delta:g}.",
+                claimed.entry,
+            )
+            return
         found.add(
             Fault.UNDERSTATED,
             f"Entry {claimed.entry} claims epsilon {spent.epsilon:.6g} for {claimed.what}; it is {true:.6g} at delta "
@@ -146,11 +170,7 @@ def _check_claim(claimed: Claimed, story: Story, policy: PolicyEntry, sums: Pref
             claimed.entry,
         )
         return
-    most = true
-    if claimed.upto is not None:
-        most = max(true, float(sums.together[claimed.upto]))
-        if sums.added <= claimed.upto:
-            most = max(most, float(sums.bound[claimed.upto]))
+    most = true if claimed.upto is None else max(true, float(sums.together[claimed.upto]))
     if spent.epsilon > most * (1 + AGREEMENT) + _NEAR_ZERO:
         found.add(
             Fault.MISSTATED,
@@ -160,13 +180,15 @@ def _check_claim(claimed: Claimed, story: Story, policy: PolicyEntry, sums: Pref
         )
 
 
-def _truth(claimed: Claimed, sums: Prefixes, delta: float) -> float:
+def _truth(claimed: Claimed, sums: Prefixes, delta: float) -> tuple[float, float]:
+    """What its releases cost, as it must be counted and in closed form."""
     if claimed.last is not None:
-        return float(sums.together[claimed.last])
-    if len(claimed.rounds) == 1:
-        return float(sums.alone[claimed.rounds[0]])
-    total = float(np.sum(sums.squares[list(set(claimed.rounds))]))
-    return float(exact(np.array([math.sqrt(total)]), delta)[0])
+        return float(sums.together[claimed.last]), float(sums.closed[claimed.last])
+    if claimed.upto is None:
+        return (float(sums.alone[claimed.rounds[0]]),) * 2
+    total = np.array([np.sum(sums.squares[list(set(claimed.rounds))])])
+    closed = float(exact(np.sqrt(total), delta)[0])
+    return (float(renyi(total, delta)[0]) if claimed.upto >= sums.added else closed), closed
 
 
 def _accounts(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings) -> tuple[Account, ...]:
@@ -187,7 +209,8 @@ def _accounts(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings
             pld = _pld(tuple(sorted(multipliers)), policy.delta)
         bound = float(renyi(total, policy.delta)[0]) if finite else math.inf
         budget = policy.epsilon if purpose is None else limits.get(purpose)
-        account = Account(purpose, budget, policy.delta, closed, sampler, pld, bound, len(mine))
+        added = sums.added < len(sums.squares)
+        account = Account(purpose, budget, policy.delta, closed, sampler, pld, bound, len(mine), added)
         check_agreement(account, found)
         accounts.append(account)
     return tuple(accounts)

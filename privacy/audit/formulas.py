@@ -16,8 +16,9 @@ FloatArray = NDArray[np.float64]
 _BEYOND = 1e6
 """A mu beyond this has an epsilon of about 5e11: no privacy at all."""
 _HALVINGS = 64
-_ORDERS = 1 + np.logspace(-3, 5, 321)
-_CHUNK = 4096
+_GOLDEN = (math.sqrt(5) - 1) / 2
+_SECTIONS = 32
+"""Leave an interval of 1e-6 around the best order, on a logarithmic scale."""
 
 
 def mu_squared(noise_multipliers: Iterable[float]) -> FloatArray:
@@ -54,15 +55,26 @@ def _log_delta(epsilon: FloatArray, mu: FloatArray) -> FloatArray:
 
 
 def renyi(mu_squares: FloatArray, delta: float) -> FloatArray:
-    """Upper bound of epsilon by Renyi DP, valid for adaptively chosen costs too.
+    """Upper bound of epsilon by Renyi DP, valid for adaptively chosen costs too: for Gaussian releases, zCDP's.
+
+    At the best order to about seven digits, so never above the coordinator's figure, which takes it from a grid.
 
     Source: Mironov 2017 (order a costs a mu^2 / 2); Canonne, Kamath, Steinke 2020, prop. 12 (conversion),
-    minimised over a grid of orders.
+    minimised over the order by golden sections.
     """
-    offset = np.log1p(-1 / _ORDERS) - (math.log(delta) + np.log(_ORDERS)) / (_ORDERS - 1)
-    result = np.empty(mu_squares.shape)
-    with np.errstate(over="ignore"):
-        for start in range(0, len(mu_squares), _CHUNK):
-            part = mu_squares[start : start + _CHUNK, None] / 2
-            result[start : start + _CHUNK] = np.min(part * _ORDERS + offset, axis=1)
-    return np.where(mu_squares > 0, np.maximum(result, 0.0), 0.0)
+    result = np.where(mu_squares > 0, math.inf, 0.0)
+    todo = np.flatnonzero((mu_squares > 0) & (mu_squares < _BEYOND**2))
+    rho, need = np.maximum(mu_squares[todo] / 2, 1e-300), -math.log(delta)
+
+    def bound(place: FloatArray) -> FloatArray:
+        excess = np.exp(place)  # order - 1
+        return np.asarray(rho * (1 + excess) + place - np.log1p(excess) + (need - np.log1p(excess)) / excess)
+
+    best = np.log(need / rho) / 2
+    low, high = best - 6, best + 6
+    for _ in range(_SECTIONS):
+        left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
+        lower = bound(left) < bound(right)
+        low, high = np.where(lower, low, left), np.where(lower, right, high)
+    result[todo] = np.maximum(bound((low + high) / 2), 0.0)
+    return result

@@ -46,7 +46,7 @@ def counted(material: Material) -> float | None:
     total = material.total
     if total is None or material.report.policy is None or material.report.policy.epsilon is None or not total.rounds:
         return None
-    return max(total.closed_form, total.with_sampler)
+    return total.epsilon
 
 
 def head_of(material: Material) -> Head:

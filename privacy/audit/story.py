@@ -50,6 +50,7 @@ class Claimed:
         what: in words.
         last: position of the last reservation it covers; None: the positions in `rounds` only.
         upto: position of the last reservation that it could cover; None: it covers no other.
+        accountant: who counted, where the entry says so.
     """
 
     entry: int
@@ -58,6 +59,7 @@ class Claimed:
     last: int | None
     rounds: tuple[int, ...]
     upto: int | None
+    accountant: str | None = None
 
 
 @dataclass(slots=True)
@@ -135,7 +137,10 @@ class Story:
         position = reserved.position
         self.releases[index] = reserved
         self.claims.append(Claimed(index, "this release by itself", entry.alone, None, (position,), None))
-        self.claims.append(Claimed(index, "everything reserved up to it", entry.cumulative, position, (), position))
+        whole = Claimed(
+            index, "everything reserved up to it", entry.cumulative, position, (), position, entry.accountant
+        )
+        self.claims.append(whole)
         if reserved.closing is Closing.OPEN:
             reserved.crowd, reserved.sentinels = entry.crowd, len(entry.sentinels)
             self._close(reserved, Closing.RELEASED, index, time)

@@ -134,7 +134,7 @@ class ReleaseEntry:
         values: hash of the released integers.
         sentinels: the raw noisy integers of rows that no device touches, before any post-processing.
         alone, cumulative: what this release costs, and everything reserved up to it.
-        accountant, accountant_version: who counted.
+        accountant, accountant_version: who counted (`releases.CLOSED_FORM` or `ZCDP`).
     """
 
     reserve: int

@@ -7,6 +7,12 @@ from backrow.privacy.ledger.fields import Wide
 from backrow.privacy.ledger.parts import Crowd, Mechanism, Provenance, Spent, Stamp
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
 
+CLOSED_FORM = ("backrow-gaussian-closed-form", "1")
+"""Who counts releases of a committed schedule."""
+ZCDP = ("backrow-zcdp", "1")
+"""Who counts everything so far from the first added round on: its cost may depend on earlier releases. A release by
+itself is still counted in closed form."""
+
 _BITS = {Aggregation.TRUSTED: 64, Aggregation.SECURE: 32}
 
 
