@@ -35,6 +35,7 @@ from backrow.privacy.secagg import checks, messages
 from backrow.privacy.secagg.inbox import ADVERTISE, AGREE, MASK, SHARE, UNMASK, Inbox, Problem
 from backrow.privacy.secagg.masks import from_ring
 from backrow.privacy.secagg.messages import Advertisement, bitmap
+from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.secagg.roster import Cohort
 from backrow.privacy.secagg.seating import Seating, with_shared_keys
 from backrow.privacy.secagg.session import Session
@@ -91,6 +92,11 @@ class SecureRound:
     def problems(self) -> list[Problem]:
         """Why replies were left out."""
         return self._inbox.problems
+
+    @property
+    def rule(self) -> Neighbourhood:
+        """Neighbours and threshold; known from `send_rosters` on."""
+        return self._seating.rule
 
     def take_advertisements(self, replies: Mapping[str, bytes]) -> None:
         """Step 1: replies of `SecureDevice.begin`."""
