@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from backrow.privacy.errors import SecureSumError
 from backrow.privacy.randomness import Purpose, SeededRandom
 from backrow.privacy.secagg.coordinator import SecureRound, SecureSum
 from backrow.privacy.secagg.device import SecureDevice
@@ -55,7 +56,8 @@ class Run:
 
     Attributes:
         devices: each device's present state.
-        sent: at each step what the coordinator sent, and what the devices replied.
+        sent, replies: at each step what the coordinator sent, and what the devices replied.
+        refused: who refused a message and has so dropped out.
     """
 
     keys: Mapping[str, SigningKey]
@@ -73,6 +75,7 @@ class Run:
         self.random = {name: SeededRandom(self.seed, Purpose.NOISE, name) for name in self.keys}
         self.sent: dict[int, Messages] = {}
         self.replies: dict[int, Messages] = {}
+        self.refused: dict[str, SecureSumError] = {}
 
     def step(self, number: int) -> Messages:
         """The coordinator sends, every device that is still there replies. The replies are not taken yet."""
@@ -84,8 +87,13 @@ class Run:
             5: self.secure.send_agreements,
         }
         self.sent[number] = send[number]()
-        there = [name for name in self.sent[number] if self.dropped.get(name, 6) > number]
-        self.replies[number] = {name: self.reply(number, name, self.sent[number][name]) for name in there}
+        self.replies[number] = {}
+        for name, message in self.sent[number].items():
+            if self.dropped.get(name, 6) > number:
+                try:
+                    self.replies[number][name] = self.reply(number, name, message)
+                except SecureSumError as problem:
+                    self.refused[name] = problem
         return self.replies[number]
 
     def reply(self, number: int, name: str, message: bytes) -> bytes:

@@ -26,15 +26,16 @@ MOST_FALSE = 2
 
 @dataclass(slots=True)
 class Recovery:
-    """Recovers secrets one after the other and remembers who gave false shares.
+    """Recovers secrets one after the other and remembers whose shares did not fit.
 
     Attributes:
         threshold: how many shares give a secret.
-        false: positions of the holders whose shares were false.
+        left_out: positions of the holders without whom a secret came out that had not come out with them. No proof
+            against them: others may have made up shares whose errors cancel. They are asked last from then on.
     """
 
     threshold: int
-    false: set[int] = field(default_factory=set)
+    left_out: set[int] = field(default_factory=set)
     _weights: dict[tuple[int, ...], Interpolation] = field(default_factory=dict)
 
     def secret(self, shares: Mapping[int, tuple[int, int]], owned: Callable[[bytes], bool]) -> bytes:
@@ -49,12 +50,12 @@ class Recovery:
         """
         if len(shares) < self.threshold:
             raise VoidRoundError(f"{len(shares)} shares of a secret came back, {self.threshold} are needed")
-        ordered = sorted(shares, key=lambda holder: (holder in self.false, shares[holder][0]))
-        for left_out in _left_out(len(ordered), self.threshold):
-            used = [holder for place, holder in enumerate(ordered) if place not in left_out][: self.threshold]
+        ordered = sorted(shares, key=lambda holder: (holder in self.left_out, shares[holder][0]))
+        for without in _without(len(ordered), self.threshold):
+            used = [holder for place, holder in enumerate(ordered) if place not in without][: self.threshold]
             secret = self._combine([shares[holder] for holder in used])
             if owned(secret):
-                self.false.update(ordered[place] for place in left_out)
+                self.left_out.update(ordered[place] for place in without)
                 return secret
         raise VoidRoundError("shares of a secret are false and it cannot be recovered: the sum would be garbage")
 
@@ -96,7 +97,7 @@ def remove_pair_masks(
         add_mask(total, key, subtract=position > other)
 
 
-def _left_out(shares: int, threshold: int) -> Iterator[tuple[int, ...]]:
+def _without(shares: int, threshold: int) -> Iterator[tuple[int, ...]]:
     """Which places to leave out, fewest first, while enough are left."""
     for count in range(min(MOST_FALSE, shares - threshold) + 1):
         yield from combinations(range(threshold + count), count)
