@@ -15,6 +15,7 @@ from backrow.privacy.audit.inputs import (
     BundleFolder,
     Demanded,
     Key,
+    Operator,
     Pseudonyms,
     ReleasesFolder,
     Run,
@@ -155,19 +156,31 @@ def export(
     registry: Annotated[bool, typer.Option("--registry", help="For the public registry of DP deployments.")],
     out: Annotated[Path, typer.Option(metavar="FOLDER", help="Receives deployment.json and deployment.md.")],
     key: Key = None,
+    operator: Operator = None,
 ) -> None:
-    """Write the entry for a public registry, from what the audit found to be true. Sends nothing anywhere."""
+    """Write the entry for a public registry, from what the audit found to be true. Sends nothing anywhere.
+
+    What no ledger can know comes from --operator, in the operator's own words; what is in neither is null in the
+    file and listed as missing. Nothing is made up.
+    """
     from backrow.privacy.audit import screen
-    from backrow.privacy.audit.registry import registry_entry, to_json, to_markdown
+    from backrow.privacy.audit.registry import missing, registry_entry, to_json, to_markdown
+    from backrow.privacy.audit.report_material import Details, parse_statements, signed_entries
 
     if not registry:
         raise LedgerError("say what to export: --registry")
     report = audited(run, key)
-    entry = registry_entry(report)
+    statements = None if operator is None else parse_statements(bytes_of(operator))
+    entry = registry_entry(report, Details.of(signed_entries(run, report.key)), statements)
     out.mkdir(parents=True, exist_ok=True)
     (out / "deployment.json").write_text(to_json(entry), encoding="utf-8")
     (out / "deployment.md").write_text(to_markdown(entry, report.origin), encoding="utf-8")
-    screen.console().print(f"written: {out / 'deployment.json'} and deployment.md")
+    terminal = screen.console()
+    terminal.print(f"written: {out / 'deployment.json'} and deployment.md", markup=False)
+    if gaps := missing(entry):
+        terminal.print("Missing, because neither the ledger nor an operator's statement says it:")
+        for gap in gaps:
+            terminal.print(f"  - {gap.removeprefix('deployment.')}", markup=False)
 
 
 @app.command("tamper-demo", epilog="Example: backrow audit tamper-demo runs/first")

@@ -9,6 +9,7 @@ from backrow.privacy.audit.inputs import (
     BundleFolder,
     Demanded,
     Key,
+    Operator,
     Pseudonyms,
     ReleasesFolder,
     Run,
@@ -31,9 +32,7 @@ def report(
     attacks: Annotated[
         Path | None, typer.Option(metavar="FILE", help="What `backrow audit attack --json` printed.")
     ] = None,
-    operator: Annotated[
-        Path | None, typer.Option(metavar="FILE.toml", help="What no ledger can know, in the operator's own words.")
-    ] = None,
+    operator: Operator = None,
     lists: Pseudonyms = None,
     seen: SeenPaths = None,
     bundle: BundleFolder = None,

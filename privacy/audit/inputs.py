@@ -26,6 +26,10 @@ Pseudonyms = Annotated[
     ),
 ]
 
+Operator = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE.toml", help="What no ledger can know, in the operator's own words."),
+]
 SeenPaths = Annotated[
     list[Path] | None,
     typer.Option(

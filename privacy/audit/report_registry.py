@@ -53,7 +53,7 @@ def registry_of(material: Material) -> Tree:
                 "evidence_sources": {},
                 "status": "Draft",
                 "registry_authors": None,
-                "tier": 3,
+                "tier": None,  # follows from how much of the entry the operator fills in
             },
         },
     }

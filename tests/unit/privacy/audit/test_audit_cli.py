@@ -112,8 +112,24 @@ def test_the_registry_entry_is_written_for_what_verifies_only(run: Path, tmp_pat
     assert call("export", run, "--registry", "--out", out).exit_code == 0
     assert json.loads((out / "deployment.json").read_text())
     assert "epsilon" in (out / "deployment.md").read_text()
+    assert "accountant backrow-gaussian-closed-form 1" in (out / "deployment.md").read_text()
     (run / "checkpoint").unlink()
     assert isinstance(call("export", run, "--registry", "--out", out).exception, LedgerError)
+
+
+def test_what_is_missing_in_the_registry_entry_is_said_and_not_made_up(run: Path, tmp_path: Path) -> None:
+    out, statements = tmp_path / "registry", tmp_path / "operator.toml"
+    words = ("export", run, "--registry", "--out", out)
+    lacking = [line.removeprefix("  - ") for line in call(*words).output.splitlines() if line.startswith("  - ")]
+    deployment = json.loads((out / "deployment.json").read_text())["deployment"]
+    assert {"basic.name", "basic.data_product_region", "implementation.justification"} <= set(lacking)
+    assert deployment["basic"]["name"] is None
+    assert "**name**: MISSING" in (out / "deployment.md").read_text()
+    statements.write_text('name = "Night Owl"\nregion = "Europe"\n')
+    output = call(*words, "--operator", statements).output
+    assert "basic.name" not in output
+    assert "implementation.justification" in output
+    assert json.loads((out / "deployment.json").read_text())["deployment"]["basic"]["data_product_region"] == "Europe"
 
 
 @pytest.mark.parametrize(
