@@ -13,7 +13,7 @@ from backrow.client.secure_edge import relay
 from backrow.privacy import wire
 from backrow.privacy.errors import BackrowError, CohortError, MalformedMessageError
 from backrow.privacy.randomness import RandomSource
-from backrow.privacy.signing import SigningKey
+from backrow.privacy.signing import SigningKey, remembering
 from backrow.privacy.wire_secure import SecureCall, SecureReply
 
 T = TypeVar("T")
@@ -167,7 +167,8 @@ class SimulatedEdge:
                 return None
             return self._participant(name, step.round, memory).step(step, heard, step.parts[name])
 
-        return relay(call, self._key, memory, ask)
+        with remembering():
+            return relay(call, self._key, memory, ask)
 
     def _participant(self, name: str, number: int, memory: Memory) -> Participant:
         position = self._position[name]

@@ -1,5 +1,8 @@
 """Ed25519 signatures with a context, so that a signature made for one thing never passes for another."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 
 from cryptography.exceptions import InvalidSignature
@@ -16,6 +19,8 @@ ENTRY = "backrow/entry/1"
 SECAGG_ADVERTISE = "backrow/secagg-advertise/1"
 SECAGG_FREEZE = "backrow/secagg-freeze/1"
 SECAGG_AGREE = "backrow/secagg-agree/1"
+
+_found_good: ContextVar[set[tuple[bytes, bytes, bytes]] | None] = ContextVar("found_good", default=None)
 
 
 class SigningKey:
@@ -68,7 +73,23 @@ def verify_note(public_key: bytes, text: bytes, signature: bytes) -> None:
     _verify(public_key, text, signature)
 
 
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Inside, a signature that was found good is not checked again. For an edge that hosts many devices.
+
+    Each of them would check the signatures of the same neighbours, in the same process.
+    """
+    token = _found_good.set(set())
+    try:
+        yield
+    finally:
+        _found_good.reset(token)
+
+
 def _verify(public_key: bytes, message: bytes, signature: bytes) -> None:
+    good = _found_good.get()
+    if good is not None and (public_key, message, signature) in good:
+        return
     if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
         raise SignatureError("an Ed25519 key has 32 bytes and a signature 64: check which file was given as the key")
     try:
@@ -78,6 +99,8 @@ def _verify(public_key: bytes, message: bytes, signature: bytes) -> None:
             "the signature does not match: the content was changed or was signed by another coordinator; "
             "fetch it again and check the pinned key"
         ) from None
+    if good is not None:
+        good.add((public_key, message, signature))
 
 
 @lru_cache(maxsize=64)

@@ -6,7 +6,6 @@ returns is well-formed or it raises. How bytes are laid out is in `codec`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from typing import Any, NoReturn
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from backrow.privacy.codec import count, flag, number, pack, text, texts, unpack
 from backrow.privacy.errors import BackrowError, MalformedMessageError
+from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.queries import Query
 from backrow.privacy.signing import CALL, SIGNATURE_BYTES, SigningKey, verify
@@ -193,7 +193,7 @@ def decode_signed(data: bytes, public_key: bytes) -> Message:
 
 def question_digest(call: RoundCall) -> bytes:
     """SHA-256 of what a round asks, 32 bytes: the whole call without who is asked and the ledger's proof."""
-    return sha256(encode(replace(call, devices=(), ledger=NO_PROOF))).digest()
+    return sha256(encode(replace(call, devices=(), ledger=NO_PROOF)))
 
 
 def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:

@@ -6,13 +6,13 @@ What the devices of a round say to one another is sealed in `parts`, whose bytes
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backrow.privacy.codec import count, number, text, texts
+from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.wire_plan import LedgerProof, plan_in, plan_out, proof_in, proof_out
 
@@ -149,7 +149,7 @@ def session_of(opening: SecureOpen, coordinator: bytes) -> "Session":
         round=plan.round,
         cohort=opening.cohort,
         question=opening.question,
-        checkpoint=sha256(opening.ledger.checkpoint).digest(),
+        checkpoint=sha256(opening.ledger.checkpoint),
         coordinator=coordinator,
         devices=opening.cohort_size,
         minimum=plan.minimum,
@@ -160,7 +160,7 @@ def session_of(opening: SecureOpen, coordinator: bytes) -> "Session":
 
 def plan_digest(plan: RoundPlan) -> bytes:
     """SHA-256 of a plan, 32 bytes."""
-    return sha256(json.dumps(plan_out(plan), sort_keys=True).encode()).digest()
+    return sha256(json.dumps(plan_out(plan), sort_keys=True).encode())
 
 
 def _place_out(message: SecureCall | SecureReply, **fields: Any) -> dict[str, Any]:

@@ -82,7 +82,7 @@ class SecureCollection:
 
         Raises:
             VoidRoundError: too few devices stayed; nothing of the sum is known, the budget stays reserved.
-            """
+        """
         plan = self.question.plan
         self._home = {name: node for node, names in self.cohort.nodes.items() for name in names}
         opening = SecureOpen(

@@ -1,6 +1,7 @@
 """From a scenario to what a run needs: data, split, population, committed schedule."""
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from backrow.client.weights import confidence
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import DataError
-from backrow.privacy.plan import Schedule
+from backrow.privacy.plan import Aggregation, Schedule
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.defaults import default_steps
@@ -25,6 +26,9 @@ from backrow.simulations.scenario import Scenario
 from backrow.simulations.splits import Split, make_split, tuning_view
 
 DAY = 86_400
+
+MOST_MASKED = 1_000
+"""Devices up to which the secure sum is the default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,15 +120,36 @@ def run_id(scenario: Scenario, dataset: Dataset) -> str:
     return hashlib.sha256(f"{settings}\n{dataset.fingerprint}".encode()).hexdigest()[:16]
 
 
+def places_of(scenario: Scenario, devices: int) -> tuple[Aggregation, bool]:
+    """Who adds, and whether devices add shares of the noise.
+
+    The secure sum is the default up to `MOST_MASKED` devices, each a party to the protocol of its own: beyond that a
+    simulation of them all takes long. Where it is used, so are shares of the noise.
+    """
+    privacy = scenario.privacy
+    blocks = scenario.trainer == "opacus" and privacy.epsilon is not None
+    small = devices <= MOST_MASKED and not blocks
+    aggregation = Aggregation(privacy.aggregation or ("secure" if small else "trusted"))
+    noise = privacy.noise or ("shares" if aggregation is Aggregation.SECURE else "once")
+    return aggregation, noise == "shares" and privacy.epsilon is not None
+
+
+def _default_minimum(scenario: Scenario, granting: int, shares: bool) -> int:
+    """Noise in shares is sized for the minimum, so that it is as high as may be; else it changes no noise."""
+    if scenario.trainer == "opacus":
+        return max(1, granting)  # per block, in a simulation where nobody drops out
+    if shares:
+        return max(1, math.ceil((1 - scenario.privacy.dropouts) * granting))
+    return max(1, granting // 2)
+
+
 def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     """The schedule of a scenario, and its claim, checked by every accountant before anything runs."""
     privacy, model = scenario.privacy, scenario.model
     population = len(prepared.population)
     steps = default_steps(scenario.trainer, privacy.epsilon)
     granting = int(prepared.population.granted.sum())
-    # Opacus adds its noise in shares per block, sized for the minimum: in a simulation, where nobody
-    # drops out, that is everybody who grants. Otherwise the noise does not depend on the minimum.
-    minimum = scenario.cohort.minimum or max(1, granting if scenario.trainer == "opacus" else granting // 2)
+    aggregation, shares = places_of(scenario, population)
     settings = RunSettings(
         run_id=run_id(scenario, prepared.dataset),
         trainer=scenario.trainer,
@@ -132,7 +157,7 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         delta=privacy.delta,
         titles=len(prepared.dataset.catalogue.ids),
         population=population,
-        minimum=minimum,
+        minimum=scenario.cohort.minimum or _default_minimum(scenario, granting, shares),
         rounds=steps.rounds if model.rounds is None or scenario.trainer == "prior" else model.rounds,
         learning_rate=steps.learning_rate if model.learning_rate is None else model.learning_rate,
         popularity_share=model.popularity_share,
@@ -141,6 +166,10 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         recent_seconds=scenario.data.recent_days * DAY,
         alpha0=model.alpha0,
         ridge=model.ridge,
+        aggregation=aggregation,
+        shares=shares,
+        adversaries=privacy.adversaries,
+        dropouts=privacy.dropouts,
         catalogue=catalogue_digest(prepared.dataset.catalogue.ids),
         event=tuple((f"event_{name}", float(value)) for name, value in scenario.event.model_dump().items())
         if scenario.trainer == "opacus-event"

@@ -13,6 +13,7 @@ from backrow.client.answers import BLOCK
 from backrow.client.edge import SimulatedEdge
 from backrow.client.history import RawHistory
 from backrow.privacy.randomness import RandomSource, SeededRandom
+from backrow.privacy.wire_secure import ADVERTISE, UNMASK
 
 _ARRAYS = ("starts", "titles", "weights", "recent", "granted", "fresh", "passed_starts", "passed")
 
@@ -73,11 +74,13 @@ class EdgeOpener:
         folder: of the population.
         seed: of the run.
         coordinator_key: pinned public key.
+        dropouts: share of devices that vanish at some step of every secure sum.
     """
 
     folder: Path
     seed: int
     coordinator_key: bytes
+    dropouts: float = 0.0
 
     def __call__(self, partition: int, partitions: int) -> SimulatedEdge:
         """The edge of one node: whole blocks, dealt round robin. One BLAS thread, for determinism."""
@@ -99,7 +102,16 @@ def _open(opener: EdgeOpener, partition: int, partitions: int) -> SimulatedEdge:
         [population.history(slot) for slot in slots],
         opener.coordinator_key,
         random,
+        lambda number, slot: vanishing_step(opener.seed, opener.dropouts, number, slot),
     )
+
+
+def vanishing_step(seed: int, dropouts: float, number: int, slot: int) -> int | None:
+    """At which step of a round's secure sum a device vanishes; None: it stays."""
+    if not dropouts:
+        return None
+    draw = SeededRandom(seed, "dropout", number, slot).numpy()
+    return int(draw.integers(ADVERTISE, UNMASK + 1)) if draw.random() < dropouts else None
 
 
 def hosted_slots(granted: NDArray[np.bool_], partition: int, partitions: int) -> Sequence[int]:

@@ -92,7 +92,7 @@ class Released(BaseModel):
     """The evaluation that the run asked of its devices, in its own budget: what the coordinator learned.
 
     Attributes:
-        round: its release in the ledger.
+        round: of the run, the last.
         epsilon: of this release alone; the run's epsilon covers it too. None where no privacy is claimed.
         delta, unit, adjacency: of that claim.
         noise_scale: standard deviation of the noise on each sum.
@@ -120,8 +120,9 @@ class Results(BaseModel):
     Attributes:
         engine: "inprocess" or "flower".
         nodes: Flower nodes; each hosts its part of the devices.
-        aggregation: "trusted": the edge that adds sees single contributions.
+        aggregation: "trusted": the edge that adds sees single contributions; "secure": nobody but the device does.
         noise: "once": drawn on the sum; "shares": by devices.
+        masked_messages: masked vectors that arrived; 0 where edges are trusted.
         dataset: its name.
         split: "ncf" or "last".
         devices: enrolled.
@@ -147,6 +148,7 @@ class Results(BaseModel):
     rows: tuple[Row, ...]
     warnings: tuple[str, ...] = ()
     simulated: bool = True
+    masked_messages: int = Field(default=0, ge=0)
     notes: tuple[str, ...] = ()
     extras: dict[str, float] = Field(default_factory=dict)
     released: Released | None = None

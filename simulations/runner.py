@@ -122,8 +122,9 @@ def _run_into(
     results = Results(
         engine=scenario.engine,
         nodes=scenario.nodes,
-        aggregation="trusted",
-        noise="shares" if any(plan.noise is Noise.BLOCK for plan in committed.schedule.rounds) else "once",
+        aggregation=committed.settings.aggregation.value,
+        noise="once" if {plan.noise for plan in committed.schedule.rounds} == {Noise.ONCE} else "shares",
+        masked_messages=sum(report.masked for report in finished.trained.outcome.reports),
         dataset=prepared.dataset.name,
         split=prepared.split.name,
         devices=len(prepared.population),
@@ -228,8 +229,8 @@ def finish_model(
 
     trained = train(
         committed, prepared.population, folder,
-        engine=scenario.engine, nodes=scenario.nodes, seed=scenario.seed, observe=on_round, publish=publish,
-        resume=resumed,
+        engine=scenario.engine, nodes=scenario.nodes, seed=scenario.seed, dropouts=scenario.cohort.dropouts,
+        observe=on_round, publish=publish, resume=resumed,
     )  # fmt: skip
     outcome = trained.outcome
     if not outcome.releases:
@@ -257,13 +258,15 @@ def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -
     changes: list[tuple[str, dict[str, Any]]] = [("prior", {"trainer": "prior"})]
     if scenario.privacy.epsilon is not None:
         plain = "gradient" if scenario.trainer.startswith("opacus") else scenario.trainer
-        privacy = scenario.privacy.model_copy(update={"epsilon": None})
-        changes.append(("backrow, no privacy", {"trainer": plain, "privacy": privacy}))
+        changes.append(("backrow, no privacy", {"trainer": plain, "privacy": {"epsilon": None}}))
     rows: list[Row] = []
     for name, change in changes:
         if change["trainer"] == scenario.trainer and name == "prior":
             continue
-        other = scenario.model_copy(update={**change, "engine": "inprocess"})
+        # Not a release: masks would change nothing but the time it takes.
+        in_the_clear = {"aggregation": "trusted", "noise": "once", **change.pop("privacy", {})}
+        privacy = scenario.privacy.model_copy(update=in_the_clear)
+        other = scenario.model_copy(update={**change, "engine": "inprocess", "privacy": privacy})
         with tempfile.TemporaryDirectory(prefix="backrow-counterfactual-") as scratch:
             rows += finish_model(other, prepared, commit(other, prepared), Path(scratch), observe, model=name).rows
     return rows

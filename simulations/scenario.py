@@ -68,33 +68,23 @@ class DataSection(Section):
 
 
 class PrivacySection(Section):
-    """The budget and who is trusted.
+    """The budget and who is trusted. None: by the number of devices (`pipeline.places_of`).
 
     Attributes:
         epsilon: budget of everything the run releases, > 0; None claims no privacy.
         delta: failure probability of the claim, in (0, 1).
-        aggregation: "trusted": the edge that adds sees single contributions.
-        noise: "once": drawn by the coordinator on the sum.
+        aggregation: "secure": nobody but the device sees its contribution; "trusted": the edge that adds sees them.
+        noise: "shares": every device adds its share; "once": drawn by the coordinator on the sum.
+        adversaries, dropouts: fractions of a cohort that a secure sum stands; shares of the noise are sized for
+            that many that leave theirs out.
     """
 
     epsilon: Budget = Field(default=3.0, gt=0)
     delta: float = Field(default=1e-5, gt=0, lt=1)
-    aggregation: Literal["trusted", "secure"] = "trusted"
-    noise: Literal["once", "shares"] = "once"
-
-    @field_validator("aggregation")
-    @classmethod
-    def _only_trusted(cls, value: str) -> str:
-        if value == "secure":
-            raise ValueError('the secure sum is not built yet; use "trusted", where the edge sees single contributions')
-        return value
-
-    @field_validator("noise")
-    @classmethod
-    def _only_once(cls, value: str) -> str:
-        if value == "shares":
-            raise ValueError('noise shares on devices come with the secure sum, which is not built yet; use "once"')
-        return value
+    aggregation: Literal["trusted", "secure"] | None = None
+    noise: Literal["once", "shares"] | None = None
+    adversaries: float = Field(default=0.05, ge=0, lt=1)
+    dropouts: float = Field(default=0.05, ge=0, lt=1)
 
 
 class ModelSection(Section):
@@ -132,10 +122,12 @@ class CohortSection(Section):
     Attributes:
         minimum: smallest cohort whose sum is released; None: a rule of the runner.
         withheld: share of owners who withhold consent, in [0, 1).
+        dropouts: share of devices that vanish at some step of every secure sum, in [0, 1).
     """
 
     minimum: int | None = Field(default=None, ge=1)
     withheld: float = Field(default=0.0, ge=0, lt=1)
+    dropouts: float = Field(default=0.0, ge=0, lt=1)
 
 
 class EventSection(Section):
@@ -210,6 +202,17 @@ class Scenario(Section):
     cohort: CohortSection = CohortSection()
     event: EventSection = EventSection()
     evaluation: EvaluationSection = EvaluationSection()
+
+    @model_validator(mode="after")
+    def _opacus_adds_in_the_clear(self) -> Self:
+        privacy = self.privacy
+        by_device = privacy.aggregation == "secure" or privacy.noise == "shares"
+        if by_device and self.trainer == "opacus" and privacy.epsilon is not None:
+            raise ValueError(
+                "the trainer opacus adds its noise to whole blocks, in floating point, where the edge sees single "
+                'contributions: use gradient, or aggregation "trusted" with noise "once"'
+            )
+        return self
 
     def to_toml(self) -> str:
         """The resolved scenario as TOML; `scenario_file.load_scenario` reads it back to an equal one."""

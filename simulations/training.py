@@ -85,6 +85,7 @@ def train(
     engine: str,
     nodes: int,
     seed: int,
+    dropouts: float = 0.0,
     observe: Callable[[RoundReport], None],
     publish: Callable[[Outcome, PrivacyClaim], tuple[bytes, bytes]],
     resume: bool = False,
@@ -92,6 +93,7 @@ def train(
     """Run the schedule, with its ledger in `folder`.
 
     Args:
+        dropouts: share of devices that vanish at some step of every secure sum.
         publish: writes the model bundle; gives the hashes of its manifest and tensors for the ledger.
         resume: go on with the ledger that is there.
 
@@ -117,7 +119,7 @@ def train(
     try:
         with tempfile.TemporaryDirectory(prefix="backrow-population-") as scratch:
             population.write(Path(scratch) / "population")
-            opener = EdgeOpener(Path(scratch) / "population", seed, key.public)
+            opener = EdgeOpener(Path(scratch) / "population", seed, key.public, dropouts)
             server_app, client_app = make_server_app(coordinator, outcomes.append), make_client_app(opener)
             if engine == "flower":
                 from backrow.simulations.runner_flower import run_flower as run_engine

@@ -239,6 +239,14 @@ def unprotected(results: Results) -> tuple[str, ...]:
     )
 
 
+def aggregation_words(results: Results) -> str:
+    """Who saw single contributions and where the noise came from."""
+    noise = {"once": "noise drawn once on the sum", "shares": "noise added in shares"}.get(results.noise, results.noise)
+    if results.aggregation == "secure":
+        return f"secure: {results.masked_messages:,} masked answers, seen by nobody but their device; {noise}"
+    return f"{results.aggregation}: edges see single answers; {noise}"
+
+
 def facts(runs: Sequence[Results]) -> tuple[tuple[str, str], ...]:
     """Data set and engines; the runs share the data set and its split."""
     results = runs[0]
@@ -252,5 +260,5 @@ def facts(runs: Sequence[Results]) -> tuple[tuple[str, str], ...]:
         ("Catalogue", f"{results.titles:,} titles"),
         ("Split", split),
         ("Engine", f"{', '.join(engines)}; a node hosts many devices; results do not depend on how many"),
-        ("Aggregation", f"{results.aggregation}; noise added {results.noise}"),
+        ("Aggregation", aggregation_words(results)),
     )
