@@ -102,7 +102,14 @@ def _verdict(report: Report) -> tuple[str, bool]:
 
 def _meaning(terms: Terms, epsilon: float) -> str:
     factor = math.exp(min(epsilon, 700))
-    odds = f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}" if factor < 1e6 else f"{factor:.0e}"
+    # Rounded up: no claim is better than it is.
+    odds = (
+        f"{math.ceil(10 * factor) / 10:.1f}"
+        if factor < 10
+        else f"{math.ceil(factor):,}"
+        if factor < 1e6
+        else f"{1.05 * factor:.1e}"
+    )
     what = "one device's whole history" if terms.unit is PrivacyUnit.DEVICE else "one event of one history"
     than = "an empty one" if terms.unit is PrivacyUnit.DEVICE else "its absence"
     return (

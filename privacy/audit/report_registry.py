@@ -84,8 +84,8 @@ def _rows(tree: Tree, material: Material) -> list[tuple[str, Words]]:
             rows.append((label, (said,)))
         elif isinstance(value, list):
             rows += [row for each in value for row in _rows(each, material)]
-        elif not isinstance(value, dict):
-            piece: Piece = Gap("for the operator to fill in") if value is None else f"{value}"
+        elif not value or not isinstance(value, dict):
+            piece: Piece = Gap("for the operator to fill in") if value in (None, "", {}) else f"{value}"
             rows.append((label, (piece,)))
     return rows
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from backrow.privacy.audit.budget import Prefixes
-from backrow.privacy.audit.findings import Fault, Findings
+from backrow.privacy.audit.findings import Fault, Findings, counted
 from backrow.privacy.audit.model import Check, Closing, Cosigned, Kept, RoundRow, SentinelTest, State, Topic
 from backrow.privacy.audit.story import Reserved, Story
 from backrow.privacy.audit.trust import Trust
@@ -96,7 +96,8 @@ def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
             return "not asked, because the files are not whole", False
         case Topic.OBSERVERS:
             if not done.seen:
-                return "nobody else's checkpoint was at hand: a rollback or a second ledger would not show", False
+                hidden = "a rollback" if done.cosigned else "a rollback or a second ledger"
+                return f"nobody else's checkpoint was at hand: {hidden} would not show", False
             return f"the ledger extends the {done.seen} checkpoints that others have seen", True
         case Topic.WITNESSES:
             return _witnesses(done), bool(done.cosigned)
@@ -119,13 +120,14 @@ def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
             sentence = f"{done.compared[0]} of {done.compared[1]} releases compared with the opt-outs, person by person"
             return sentence, True
         case Topic.MODELS:
-            return f"{len(story.publications)} publications; {done.bundle or 'no bundle at hand'}", True
+            published = counted(len(story.publications), "publication", "publications")
+            return f"{published}; {done.bundle or 'no bundle at hand'}", True
         case Topic.SENTINELS:
             if not done.tests:
                 return "the ledger holds no noise measurements", False
             pooled = done.tests[0]
             return (
-                f"{pooled.coordinates} measurements: {100 * pooled.ratio:.4g} % of the claimed standard deviation "
+                f"{pooled.coordinates:,} measurements: {100 * pooled.ratio:.4g} % of the claimed standard deviation "
                 f"(p = {pooled.p_value:.2g})",
                 True,
             )
@@ -156,7 +158,7 @@ def _values(kept: Kept) -> str:
         return "the released integers are not at hand: the ledger holds their hashes only"
     if not kept.there:
         return f"the folder of released integers holds none of those of {kept.releases} releases"
-    return f"integers of {kept.there} of {kept.releases} releases, each the recorded ones, ending with their sentinels"
+    return f"integers of {kept.there} of {kept.releases} releases, against their hashes and sentinels in the ledger"
 
 
 def rows_of(story: Story, sums: Prefixes) -> tuple[RoundRow, ...]:
@@ -212,8 +214,8 @@ def needs_of(done: Done, story: Story) -> tuple[str, ...]:
     if not done.lists:
         sealed = sum(1 for _, entry in story.opt_outs.values() if entry.size)
         needs.append(
-            f"the key of each pseudonym list, the {len(story.releases)} lists of participants and the {sealed} lists "
-            "of opt-outs (--lists): they name pseudonyms, so the coordinator shows them to an auditor only"
+            f"the key of each pseudonym list, the {len(story.releases)} lists of participants and {sealed} of "
+            "opt-outs (--lists): they name pseudonyms, so the coordinator shows them to an auditor only"
         )
     if not done.bundle and story.publications:
         needs.append("the model bundle (--bundle), to compare it with what was published")

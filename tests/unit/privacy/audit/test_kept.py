@@ -53,7 +53,7 @@ def test_what_a_killed_round_left_is_no_fault(tmp_path: Path) -> None:
     shorter = replace(draft, bodies=draft.bodies[:-2])
     assert said(write(tmp_path / "run", shorter)) == (
         State.PASSED,
-        "integers of 2 of 2 releases, each the recorded ones, ending with their sentinels",
+        "integers of 2 of 2 releases, against their hashes and sentinels in the ledger",
     )
 
 

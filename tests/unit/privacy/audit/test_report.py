@@ -1,5 +1,6 @@
 """The HTML report: seven reports, NIST's questions, nothing from outside, and no epsilon alone."""
 
+import math
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from backrow.privacy.audit.cli_report import report as report_command
+from backrow.privacy.audit.evidence import Witnesses
 from backrow.privacy.audit.model import Report
 from backrow.privacy.audit.report import render, write
 from backrow.privacy.audit.report_attacks import Area, Attacks, parse_attacks
@@ -23,8 +25,10 @@ from backrow.privacy.audit.report_registry import export_registry
 from backrow.privacy.audit.verify import verify
 from backrow.privacy.errors import LedgerError
 from backrow.privacy.ledger.entries import FindingEntry, OptOutEntry, RetractionEntry, VoidEntry
+from backrow.privacy.ledger.keys import Kind
+from backrow.privacy.ledger.note import Note, Signer
 from backrow.privacy.ledger.parts import Purpose, PurposeBudget
-from tests.ledgers import IN_SHARES, KEY, OPT_OUTS, RELEASE, START, Draft, honest, with_policy
+from tests.ledgers import IN_SHARES, KEY, OPT_OUTS, OTHER_KEY, RELEASE, START, Draft, honest, with_policy
 from tests.ledgers import write as write_run
 
 HOSTILE = "<script>alert('x')</script><img src=x onerror=alert(1)> \"&"
@@ -348,6 +352,29 @@ def test_the_operating_system_is_that_of_whoever_adds_the_noise(tmp_path: Path) 
     }
     for words, draft in pages.items():
         assert f"From {words}" in " ".join(Page(page_of(tmp_path / words[:3], draft)).texts("body"))
+
+
+@pytest.mark.parametrize("epsilon", [0.5, 2.0, 3.0, 9.0, 15.0])
+def test_the_odds_at_the_top_are_never_less_than_epsilon_allows(tmp_path: Path, epsilon: float) -> None:
+    text = " ".join(Page(page_of(tmp_path, honest((1.0,), epsilon))).texts("p"))
+    (said,) = re.findall(r"at most ([0-9.,e+]+) times likelier", text)
+    factor = float(said.replace(",", ""))
+    assert math.exp(epsilon) * (1 - 1e-6) <= factor <= 1.16 * math.exp(epsilon)
+
+
+def test_witnesses_stand_in_the_report_and_none_is_an_alarm(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", FULL)
+    assert any("nobody but the coordinator" in text for text in Page(html_of(run)).classed("gap"))
+    witness = Signer("eve", OTHER_KEY, Kind.COSIGNATURE)
+    note = Note.parse((run / "checkpoint").read_bytes())
+    (run / "checkpoint").write_bytes(note.with_signature(witness.sign(note.text, START)).encode())
+    page = html_of(run, Witnesses((witness.verifier,), 1))
+    assert "1 independent witness: eve" in page
+    assert "cosigned by eve" in page
+
+
+def html_of(run: Path, witnesses: Witnesses | None = None) -> str:
+    return render(verify(run, KEY.public, witnesses=witnesses or Witnesses()), signed_entries(run, KEY.public))
 
 
 def test_the_registry_entry_has_the_fields_of_the_public_template(tmp_path: Path) -> None:
