@@ -105,7 +105,7 @@ def _meaning(terms: Terms, epsilon: float) -> str:
     # Rounded up: no claim is better than it is.
     odds = (
         f"{math.ceil(10 * factor) / 10:.1f}"
-        if factor < 10
+        if factor < 100
         else f"{math.ceil(factor):,}"
         if factor < 1e6
         else f"{1.05 * factor:.1e}"
