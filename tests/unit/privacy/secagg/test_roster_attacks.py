@@ -18,10 +18,12 @@ from backrow.privacy.secagg import messages
 from backrow.privacy.secagg.device import SecureDevice
 from backrow.privacy.secagg.messages import Advertisement, RosterMessage, bitmap
 from backrow.privacy.secagg.parameters import Tolerance
-from backrow.privacy.secagg.roster import Cohort
+from backrow.privacy.secagg.roster import Cohort, committed_digest
+from backrow.privacy.secagg.roster_tree import RosterTree
+from backrow.privacy.secagg.sealing import KeyPair
 from backrow.privacy.secagg.session import SecurePolicy, Session
 from backrow.privacy.signing import SECAGG_ADVERTISE, SigningKey
-from tests.secure_sums import Run, run_of
+from tests.secure_sums import Run, identities, run_of, session_of
 
 ORDER_8 = bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")
 VICTIM = "d0003"
@@ -218,6 +220,23 @@ def test_a_session_weaker_than_the_devices_policy_is_not_begun(run: Run) -> None
 def test_a_roster_of_another_device_is_refused(run: Run) -> None:
     with pytest.raises(RosterError):
         share(run, messages.decode_roster(run.sent[2]["d0004"], 20))
+
+
+def test_one_adversary_committed_twice_does_not_count_as_two() -> None:
+    keys = sorted((SigningKey(SeededRandom(n).bytes(32)) for n in range(4)), key=lambda key: key.public)
+    listed = [keys[0], keys[1], keys[1], keys[2], keys[3]]  # no honest Cohort would commit to this
+    tree = RosterTree([key.public for key in listed])
+    session = session_of(identities(5), cohort=committed_digest(tree.root, bytes(32), 5))
+    device, reply = SecureDevice.begin(session, SecurePolicy(3), keys[3], SeededRandom(0))
+    pairs = [(KeyPair.generate(SeededRandom(n, 1)), KeyPair.generate(SeededRandom(n, 2))) for n in range(4)]
+    others = tuple(
+        signed(session, key, *(pair.public for pair in two)) for key, two in zip(listed[:4], pairs, strict=True)
+    )
+    proof = tuple(tree.prove(range(5)))
+    message = RosterMessage(4, tree.root, bytes(32), bytes(32), bitmap([True] * 5), others, proof)
+    assert messages.decode_advertisement(reply).identity == listed[4].public
+    with pytest.raises(RosterError, match="stands on the roster twice"):
+        device.share(messages.encode_roster(message), SeededRandom(0))
 
 
 def test_any_changed_byte_is_refused_by_name(run: Run) -> None:

@@ -63,7 +63,7 @@ def test_a_changed_box_sends_nothing() -> None:
     data = run.sent[3][VICTIM]
     for place in range(len(data) - messages.BOX_BYTES, len(data), 13):
         changed = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-        with pytest.raises(TamperedError, match="nothing is sent"):
+        with pytest.raises(TamperedError, match="nothing of it is used"):
             run.devices[VICTIM].mask(changed, run.answers[VICTIM])
 
 
