@@ -62,7 +62,7 @@ def _foot(released: Released) -> str:
         f"adjacency {released.adjacency}, 1 release), which the epsilon of the run includes."
     )
     return (
-        f"Release {released.round} of the ledger; noise of standard deviation {significant(released.noise_scale)} on "
+        f"Round {released.round} of the run; noise of standard deviation {significant(released.noise_scale)} on "
         f"each sum. {cost} Each interval covers the noise, not how other devices would differ. The truth is the "
         "simulator's, over the same devices."
     )
