@@ -90,8 +90,9 @@ class Contributor:
             self._vault.keep_note(IDENTITY, seed)
         return SigningKey(seed)
 
-    def reply(self, call: wire.RoundCall | SecureCall) -> bytes | None:
+    def reply(self, data: bytes) -> bytes | None:
         """The bytes that may leave; None if the owner withdrew meanwhile. Raises as `Device.take_part`."""
+        call = read_call(data, self._key)
         try:
             return self._step(call) if isinstance(call, SecureCall) else self._answer_in_the_clear(call)
         except _WithdrawnError:

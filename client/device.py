@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from backrow.client.consent import Consent
-from backrow.client.contributor import Contributor, read_call
 from backrow.client.events import WatchEvent
 from backrow.client.history import RawHistory
 from backrow.client.installed import install_bundle, installed_model
@@ -50,7 +49,8 @@ class Device:
         random: Callable[[], RandomSource],
     ) -> None:
         """Use `Device.open`."""
-        from backrow.client.spending import Spending  # with the first device: edges and simulations do without
+        from backrow.client.contributor import Contributor  # with the first device, not with the SDK
+        from backrow.client.spending import Spending
 
         self._folder, self._key, self._coordinator_key = folder, key, coordinator_key
         self._policy, self._clock, self._random = policy, clock, random
@@ -179,8 +179,7 @@ class Device:
         if not self.consent:
             return None
         with self._answering:
-            message = read_call(call, self._coordinator_key)
-            data = self._contributor.reply(message)
+            data = self._contributor.reply(call)
             return data if self.consent else None
 
     def erase(self) -> None:

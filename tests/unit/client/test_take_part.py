@@ -301,7 +301,7 @@ import os, sys
 from pathlib import Path
 from tests.unit.client.devices import open_device, round_call, signed
 device = open_device(Path(sys.argv[1]))
-os.write(1, device.take_part(signed(round_call())))
+os.write(1, device.take_part(signed(round_call(run_id="dies"))))
 os._exit(0)
 """
 
@@ -312,7 +312,7 @@ def test_an_answer_is_remembered_before_its_bytes_are_handed_out(tmp_path: Path)
     done = subprocess.run([sys.executable, "-c", ANSWERS_AND_DIES, tmp_path], cwd=root, capture_output=True, check=True)
     assert contribution(done.stdout).values.any()
     with open_device(tmp_path) as device, pytest.raises(RefusedCallError, match="answered already"):
-        device.take_part(signed(round_call()))
+        device.take_part(signed(round_call(run_id="dies")))
 
 
 class Withdrawing(SeededRandom):

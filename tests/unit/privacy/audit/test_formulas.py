@@ -8,6 +8,7 @@ import pytest
 from backrow.privacy.accounting import gaussian
 from backrow.privacy.accounting.pld import pld_epsilon
 from backrow.privacy.accounting.rdp import rdp_epsilon
+from backrow.privacy.accounting.zcdp import epsilon_of_rho
 from backrow.privacy.audit.budget import check_agreement
 from backrow.privacy.audit.findings import Fault, Findings
 from backrow.privacy.audit.formulas import exact, mu_squared, renyi
@@ -45,6 +46,18 @@ def test_the_renyi_bound_is_the_one_of_dp_accounting() -> None:
         theirs = rdp_epsilon([multiplier] * 3, 1e-5)
         ours = float(renyi(np.array([3 / multiplier**2]), 1e-5)[0])
         assert ours == pytest.approx(theirs, rel=0.01)
+
+
+@pytest.mark.parametrize("delta", DELTAS)
+def test_the_renyi_bound_is_that_of_zcdp_and_never_above_the_coordinators_figure(delta: float) -> None:
+    ours = renyi(MUS**2, delta)
+    theirs = np.array([epsilon_of_rho(float(mu * mu / 2), delta) for mu in MUS])
+    assert np.all(ours <= theirs * (1 + 1e-9))
+    assert ours == pytest.approx(theirs, rel=1e-3, abs=1e-6)
+
+
+def test_the_renyi_bound_takes_any_cost() -> None:
+    assert renyi(np.array([0.0, 5e-324, 1e-12, 1e300, math.inf]), 1e-5) == pytest.approx([0, 0, 0, math.inf, math.inf])
 
 
 def test_no_noise_costs_infinity_and_no_release_nothing() -> None:
