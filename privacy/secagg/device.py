@@ -13,6 +13,7 @@ remembers (run, round) before the first reply leaves. Whatever raises, nothing i
 out; its state is unchanged. Edges add the vectors of several devices with `edge.add_blind`.
 """
 
+import struct
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
@@ -216,7 +217,7 @@ class SecureDevice:
                 raise ValueError("another version")
             session = Session.decode(session_bytes)
             state = STATES[int.from_bytes(number, "big")].of(session, fields)
-        except (ValueError, KeyError, BackrowError) as problem:
+        except (ValueError, KeyError, struct.error, BackrowError) as problem:
             raise MalformedMessageError(f"this is no saved state of a device ({problem}): leave the round") from None
         if public != identity.public:
             raise SecureSumError("this state was saved with another identity key: leave the round")

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from backrow.privacy.errors import MalformedMessageError
+from backrow.privacy.secagg.messages import flags
 from backrow.privacy.secagg.roster import Roster
 from backrow.privacy.secagg.session import Session
 
@@ -47,7 +48,7 @@ class View:
         neighbours = tuple(place for (place,) in struct.iter_unpack(">I", places))
         view = cls(Roster(session, present, keys), position, neighbours, _keys(identities), threshold)
         _same_length(view.neighbours, view.identities)
-        if max(*neighbours, position) >= view.roster.size:
+        if max((*neighbours, position)) >= view.roster.size:
             raise ValueError("a position is beyond the roster")
         return view
 
@@ -142,7 +143,9 @@ class Agreed:
     def of(cls, session: Session, fields: Sequence[bytes]) -> "Agreed":
         """From its bytes."""
         *masked, survivors = fields
-        return cls(Masked.of(session, masked), survivors)
+        state = cls(Masked.of(session, masked), survivors)
+        flags(survivors, state.masked.view.roster.size)
+        return state
 
 
 @dataclass(frozen=True, slots=True)

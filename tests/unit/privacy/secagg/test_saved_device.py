@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backrow.privacy.errors import MalformedMessageError, SecureSumError
+from backrow.privacy.secagg import state
 from backrow.privacy.secagg.device import SecureDevice
 from backrow.privacy.secagg.state import STATES, Advertised, Shared
 from backrow.privacy.signing import SigningKey
@@ -55,6 +56,19 @@ def test_what_was_cut_off_or_has_more_is_refused(saved: bytes) -> None:
     for damaged in (b"", saved[:-1], saved + b"\0", saved[:3], saved + bytes(4)):
         with pytest.raises(MalformedMessageError):
             SecureDevice.restore(damaged, KEY)
+
+
+@given(st.sampled_from(SAVED), st.data())
+def test_a_part_that_is_missing_repeated_or_replaced_is_refused_by_name(saved: bytes, data: st.DataObject) -> None:
+    parts = state.part(saved)
+    place = data.draw(st.integers(0, len(parts) - 1))
+    new = data.draw(st.lists(st.binary(max_size=40) | st.sampled_from(parts), max_size=2))
+    changed = state.join([*parts[:place], *new, *parts[place + 1 :]])
+    try:
+        device = SecureDevice.restore(changed, KEY)
+    except (SecureSumError, MalformedMessageError):
+        return
+    assert device.save() == changed
 
 
 @given(st.sampled_from(SAVED), st.data())
