@@ -96,7 +96,7 @@ def small_runs(claim: float, runs: int) -> list[str]:
     dataset = Dataset("small", "made here", names, catalogue, views)
     scenario = Scenario.model_validate(
         {"seed": 1, "trainer": "subspace", "data": {"name": "small", "split": "last"},
-         "privacy": {"epsilon": claim, "delta": DELTA}, "model": {"evaluation_share": 0.0}}
+         "privacy": {"epsilon": claim, "delta": DELTA, "aggregation": "trusted"}, "model": {"evaluation_share": 0.0}}
     )  # fmt: skip
     split = make_split(dataset, "last")
     population = with_empty_devices(people(scenario, dataset, split.train), CANARIES)

@@ -75,7 +75,7 @@ def scenario(options: argparse.Namespace, trainer: str, epsilon: str, seed: int)
             "seed": seed,
             "trainer": trainer,
             "data": {"name": options.data},
-            "privacy": {"epsilon": epsilon if epsilon == "none" else float(epsilon)},
+            "privacy": {"epsilon": epsilon if epsilon == "none" else float(epsilon), "aggregation": "trusted"},
             "model": settings,
             "evaluation": {"tuning": options.tune, "baselines": options.baselines},
         }

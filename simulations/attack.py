@@ -136,6 +136,7 @@ def attack(
         raise ScenarioError(f"the noise factor is a share between 0 and 1, got {noise_factor}")
     observe(Progress("stage", f"attacking the released sums with {canaries} crafted canaries"))
     extended = replace(prepared, population=with_empty_devices(prepared.population, canaries))
+    scenario = scenario.in_the_clear()  # releases are attacked here, at the same claim; masks hide nothing of them
     committed = commit(scenario, extended)
     plans = committed.schedule.rounds
     return AttackReport(

@@ -136,7 +136,7 @@ def _scenario(part: Part, data: str) -> Scenario:
         "engine": part.engine,
         "trainer": part.trainer,
         "data": {"name": data},
-        "privacy": {"epsilon": part.epsilon},
+        "privacy": {"epsilon": part.epsilon, "aggregation": "trusted"},
         "evaluation": {"protocols": ["full"], "baselines": ["popularity", "ease"]},
     }
     return make_scenario(table, "the demo")

@@ -14,6 +14,7 @@ from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import DataError
 from backrow.privacy.plan import Aggregation, Schedule
 from backrow.privacy.randomness import SeededRandom
+from backrow.privacy.secagg.parameters import Tolerance, neighbourhood
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.defaults import default_steps
 from backrow.server.programs.model import ModelProgram
@@ -175,6 +176,8 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         if scenario.trainer == "opacus-event"
         else (),
     )
+    if aggregation is Aggregation.SECURE:
+        neighbourhood(granting, Tolerance(privacy.adversaries, privacy.dropouts))  # refused now, not at the first round
     program = ModelProgram.start(settings, prepared.dataset.catalogue.features())
     schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
     return Committed(settings, program, schedule, claim(schedule))

@@ -258,15 +258,13 @@ def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -
     changes: list[tuple[str, dict[str, Any]]] = [("prior", {"trainer": "prior"})]
     if scenario.privacy.epsilon is not None:
         plain = "gradient" if scenario.trainer.startswith("opacus") else scenario.trainer
-        changes.append(("backrow, no privacy", {"trainer": plain, "privacy": {"epsilon": None}}))
+        privacy = scenario.privacy.model_copy(update={"epsilon": None})
+        changes.append(("backrow, no privacy", {"trainer": plain, "privacy": privacy}))
     rows: list[Row] = []
     for name, change in changes:
         if change["trainer"] == scenario.trainer and name == "prior":
             continue
-        # Not a release: masks would change nothing but the time it takes.
-        in_the_clear = {"aggregation": "trusted", "noise": "once", **change.pop("privacy", {})}
-        privacy = scenario.privacy.model_copy(update=in_the_clear)
-        other = scenario.model_copy(update={**change, "engine": "inprocess", "privacy": privacy})
+        other = scenario.model_copy(update={**change, "engine": "inprocess"}).in_the_clear()
         with tempfile.TemporaryDirectory(prefix="backrow-counterfactual-") as scratch:
             rows += finish_model(other, prepared, commit(other, prepared), Path(scratch), observe, model=name).rows
     return rows

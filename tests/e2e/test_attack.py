@@ -21,7 +21,7 @@ def test_an_attack_sees_the_releases_of_the_real_coordinator(trainer: str, tmp_p
     dataset = two_tastes(150, 24)
     scenario = Scenario.model_validate(
         {"seed": 3, "trainer": trainer, "data": {"name": "small", "split": "last"}, "model": {"rounds": 2}}
-    )
+    ).in_the_clear()
     split = make_split(dataset, "last")
     population = people(scenario, dataset, split.train, split.test)
     committed, hosted = commit(scenario, Prepared(dataset, split, population)), hosted_devices(population)

@@ -30,6 +30,7 @@ def scenario(trainer: str) -> Scenario:
             "seed": 5,
             "trainer": trainer,
             "data": {"name": "ml-100k"},
+            "privacy": {"aggregation": "trusted"},
             "model": {"rounds": 1 if slow else 2},
             "cohort": {"withheld": 0.8 if slow else 0.2},
         }
