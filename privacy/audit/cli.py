@@ -185,7 +185,7 @@ def export(
 
 @app.command("tamper-demo", epilog="Example: backrow audit tamper-demo runs/first")
 def tamper_demo(run: Run) -> None:
-    """Tamper with copies of a ledger in two dozen ways, and show under which name each is caught.
+    """Tamper with copies of a ledger in about thirty ways, and show under which name each is caught.
 
     Edits, deletes, reorders, truncates, rolls back, forks, signs again with another key; and, with the right key,
     lies: about noise, epsilon, the budget, the crowd, opt-outs. The copies lie in a temporary folder and are signed
