@@ -193,8 +193,10 @@ REFUSED: dict[str, tuple[wire.RoundCall, dict[str, Any], str]] = {
     "no noise": (round_call(noise_multiplier=0.0), {}, "too little noise"),
     "a small cohort": (round_call(cohort=1), {}, "crowd"),
     "the question of a secure sum, outside of one": (
-        round_call(aggregation=Aggregation.SECURE, scale=2.0**11), {}, "outside of one",
-    ),  # fmt: skip
+        round_call(aggregation=Aggregation.SECURE, scale=2.0**11),
+        {},
+        "outside of one",
+    ),
     "a production round for a seeded device": (round_call(**PRODUCTION), {}, "seeded"),
     "another catalogue": (round_call(rows=29), {}, "catalogue"),
     "sums of blocks in the clear": (round_call(rounding=Rounding.BLOCK_NEAREST), {}, "before rounding"),
@@ -202,7 +204,9 @@ REFUSED: dict[str, tuple[wire.RoundCall, dict[str, Any], str]] = {
     "missing tensors": (round_call(Query.GRADIENT, 3, trainer="gradient"), {}, "lacks"),
     "an evaluation of another catalogue": (evaluation(catalogue="00"), {}, "catalogue"),
     "an evaluation of tensors that do not fit": (
-        evaluation(tensors={"factors": factors(3), "popularity": np.ones((5, 1))}), {}, "catalogue",
+        evaluation(tensors={"factors": factors(3), "popularity": np.ones((5, 1))}),
+        {},
+        "catalogue",
     ),
     "an evaluation of nothing": (evaluation(tensors={}), {}, "catalogue"),
     "an evaluation of no public time": (evaluation(settings={"alpha0": 0.4, "ridge": 0.1}), {}, "lacks"),
@@ -210,13 +214,16 @@ REFUSED: dict[str, tuple[wire.RoundCall, dict[str, Any], str]] = {
     "a negative window": (round_call(settings={"recent_seconds": -1.0}), {}, "contradicts"),
     "tensors of another size": (
         round_call(
-            Query.GRADIENT, 3, trainer="gradient", tensors={"factors": np.ones((5, 3))},
+            Query.GRADIENT,
+            3,
+            trainer="gradient",
+            tensors={"factors": np.ones((5, 3))},
             settings={"alpha0": 0.4, "ridge": 0.1},
         ),
         {},
         "contradicts",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("call", "changes", "reason"), REFUSED.values(), ids=REFUSED.keys())
