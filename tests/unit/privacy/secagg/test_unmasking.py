@@ -7,9 +7,11 @@ from backrow.privacy.errors import VoidRoundError
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.secagg import messages
 from backrow.privacy.secagg.parameters import Tolerance
+from backrow.privacy.secagg.roster import Cohort
 from backrow.privacy.secagg.shamir import PRIME, split
+from backrow.privacy.secagg.state import Agreed
 from backrow.privacy.secagg.unmasking import Recovery
-from tests.secure_sums import Run, run_of
+from tests.secure_sums import Run, identities, run_of
 
 SECRET = SeededRandom(5).bytes(31).rjust(32, b"\0")
 
@@ -108,6 +110,26 @@ def test_a_false_share_of_a_secret_with_no_share_to_spare_is_never_garbage() -> 
     tampered(run, liar)
     with pytest.raises(VoidRoundError, match="garbage"):
         run.secure.result()
+
+
+def test_a_false_share_of_a_vanished_devices_key_is_found_whoever_gives_it() -> None:
+    gone = "d0001"
+    places = {
+        name: place for place, name in enumerate(Cohort({n: key.public for n, key in identities(20).items()}).names)
+    }
+    for liar in sorted(set(places) - {gone}):
+        run = run_of(20, dropped={gone: 3}).until(4)
+        state, replies = run.devices[liar].state, run.step(5)
+        assert isinstance(state, Agreed)
+        near = state.masked.view.neighbours
+        if places[gone] not in near:
+            continue
+        start = 2 + 32 * near.index(places[gone])
+        data = replies[liar]
+        replies[liar] = data[: start + 5] + bytes([data[start + 5] ^ 1]) + data[start + 6 :]
+        run.take(5, replies)
+        result = run.secure.result()
+        np.testing.assert_array_equal(result.values, run.expected(result.survivors))
 
 
 def test_a_false_commitment_ends_the_round() -> None:
