@@ -5,12 +5,14 @@ becomes a release only against the ledger's receipt.
 """
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from backrow.privacy.errors import MalformedMessageError, VoidRoundError
 from backrow.privacy.plan import Noise, RoundPlan
+from backrow.privacy.quantise import Rounding
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.shares import largest_sum
@@ -58,6 +60,20 @@ class RoundSum:
     def values(self) -> FloatArray:
         """The noisy sum over titles, shape (titles, columns), in the answer's own unit."""
         return np.asarray(self.noisy[: self.plan.query.titles] / self.plan.scale)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation, at most, of what noise and rounding added to each value, in the answer's own unit.
+
+        The noise is more than the plan claims where more devices than the fewest add their share; rounding counts
+        where each device rounds its own answer, by one standard deviation of at most 1/2.
+        """
+        plan = self.plan
+        noise = plan.noise_scale * plan.scale
+        if plan.noise is Noise.SHARES and plan.noise_multiplier > 0:
+            noise = plan.share_sampler().noise_scale * math.sqrt(self.participants)
+        rounded = 0 if plan.rounding is Rounding.BLOCK_NEAREST else self.participants / 4
+        return math.hypot(noise, math.sqrt(rounded)) / plan.scale
 
     @property
     def sentinels(self) -> tuple[int, ...]:

@@ -122,7 +122,7 @@ class Coordinator:
         if isinstance(closed, Void):
             self.book.void(opened.reservation, closed.reason)
             return program.absorb(query, None)
-        after = program.absorb(query, Answer(closed.values, plan.noise_scale, plan.noise_multiplier))
+        after = program.absorb(query, _answer(closed))
         before, later = program.public_tensors(query), after.public_tensors(query)
         self.archive.keep(plan.round, closed.noisy)
         receipt = self.book.release(
@@ -149,7 +149,7 @@ class Coordinator:
                 noisy = self.archive.load(plan.round, closed.receipt.digest, shape)
                 total = RoundSum(plan, noisy, closed.participants)
                 self._releases.append(total.release(closed.receipt))
-                answer = Answer(total.values, plan.noise_scale, plan.noise_multiplier)
+                answer = _answer(total)
                 ended = "released"
             program = program.absorb(plan.query.query, answer)
             self._report(plan, ended, closed.participants, closed.participants, Sent(upload_bytes(plan)), 0.0)
@@ -233,6 +233,11 @@ class Coordinator:
                 yield node, wire.decode(unpack(reply.content))
             except MalformedMessageError as problem:
                 self.problems.append(f"node {node}: {problem}")
+
+
+def _answer(total: RoundSum) -> Answer:
+    """A closed round as programs read it."""
+    return Answer(total.values, total.plan.noise_scale, total.plan.noise_multiplier, total.spread)
 
 
 def with_sentinel_rows(tensor: FloatArray, plan: RoundPlan) -> FloatArray:

@@ -95,7 +95,7 @@ class Released(BaseModel):
         round: of the run, the last.
         epsilon: of this release alone; the run's epsilon covers it too. None where no privacy is claimed.
         delta, unit, adjacency: of that claim.
-        noise_scale: standard deviation of the noise on each sum.
+        noise_scale: standard deviation of noise and rounding on each sum, at most.
         confidence: of every interval. Noise is in it, sampling of devices is not.
         figures: full catalogue, lists of ten.
         gain: HR@10 of the model less that of popularity.

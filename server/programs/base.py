@@ -29,13 +29,16 @@ class Answer:
 
     Attributes:
         values: shape (titles, columns), in the answer's own unit.
-        noise_scale: standard deviation of the noise on each entry (0: none).
+        noise_scale: standard deviation of the noise on each entry that is claimed (0: none).
         noise_multiplier: noise_scale / sensitivity.
+        spread: standard deviation, at most, of all that is random in each entry, rounding and further shares of
+            noise included; None: noise_scale.
     """
 
     values: FloatArray
     noise_scale: float
     noise_multiplier: float
+    spread: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

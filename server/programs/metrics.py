@@ -48,7 +48,7 @@ class ReleasedMetrics:
         rates: mean over the devices with a fresh title, of every metric but `EVALUATED`.
         gain: hit rate of the model less that of popularity, in -1..1.
         per_device: mean over all enrolled devices, of every metric.
-        noise_scale: standard deviation of the noise on each sum.
+        noise_scale: standard deviation of noise and rounding on each sum, at most.
     """
 
     confidence: float
@@ -74,7 +74,8 @@ def released_metrics(answer: Answer, population: int, confidence: float = CONFID
     if population < 1 or not 0 < confidence < 1:
         raise ValueError(f"population {population} must be >= 1 and confidence {confidence} in (0, 1)")
     sums = {metric: float(value) for metric, value in zip(Metric, answer.values[:, 0], strict=True)}
-    spread = NormalDist().inv_cdf((1 + confidence) / 2) * answer.noise_scale
+    noise_scale = answer.noise_scale if answer.spread is None else answer.spread
+    spread = NormalDist().inv_cdf((1 + confidence) / 2) * noise_scale
     devices = sums[Metric.EVALUATED]
     gained = sums[Metric.HIT] - sums[Metric.POPULAR_HIT]
     return ReleasedMetrics(
@@ -86,7 +87,7 @@ def released_metrics(answer: Answer, population: int, confidence: float = CONFID
         },
         gain=_ratio(gained, math.sqrt(2) * spread, devices, spread, -1.0),
         per_device={metric: _mean(value, spread, population) for metric, value in sums.items()},
-        noise_scale=answer.noise_scale,
+        noise_scale=noise_scale,
     )
 
 

@@ -101,4 +101,4 @@ def test_a_private_run_pays_for_its_evaluation_in_the_same_budget(devices: dict[
     metrics = outcome.program.metrics()
     assert metrics is not None
     assert metrics.noise_scale > OWNERS  # so few devices are lost in it, and that is said
-    assert (metrics.gain.value, metrics.gain.low, metrics.gain.high) == (None, -1.0, 1.0)
+    assert all(0 <= each.low <= each.high <= 1 for each in metrics.rates.values())

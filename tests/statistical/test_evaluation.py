@@ -4,6 +4,7 @@ Counts of misses are compared with the number that an interval of 95 % exceeds w
 seeds (with these seeds the outcome is fixed); every check has a control that must fail it.
 """
 
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -12,18 +13,21 @@ import pytest
 from scipy import stats
 
 from backrow.client.answers import answer_block, split_blocks
-from backrow.privacy.plan import RoundPlan
+from backrow.privacy.plan import Noise, RoundPlan
+from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Metric, Query
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.wire import RoundCall
 from backrow.server.programs.base import Answer
 from backrow.server.programs.metrics import CONFIDENCE, Estimate, ReleasedMetrics, released_metrics
+from backrow.server.round import RoundSum
 from backrow.simulations.attack_targets import hosted_devices
 from backrow.simulations.pipeline import Prepared, commit, people
 from backrow.simulations.progress import ignore
 from backrow.simulations.runner import finish_model
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.splits import make_split
+from tests.builders import plan
 from tests.unit.simulations.small_data import two_tastes
 
 FALSE_ALARM = 1e-6
@@ -86,37 +90,59 @@ def last_round() -> tuple[RoundPlan, np.ndarray, dict[str, float]]:
     data = two_tastes(600, 40)
     made = Scenario.model_validate(
         {"seed": 3, "trainer": "subspace", "data": {"name": "small", "split": "last"},
-         "privacy": {"epsilon": 3.0, "delta": 1e-5}, "evaluation": {"protocols": ["full"]}}
+         "privacy": {"epsilon": 3.0, "delta": 1e-5, "aggregation": "trusted"}, "evaluation": {"protocols": ["full"]}}
     )  # fmt: skip
     split = make_split(data, "last")
     prepared = Prepared(data, split, people(made, data, split.train, split.test))
     committed, hosted = commit(made, prepared), hosted_devices(prepared.population)
     with tempfile.TemporaryDirectory() as folder:
         done = finish_model(made, prepared, committed, Path(folder), ignore, model="backrow")
-    plan, question = committed.schedule.rounds[-1], done.trained.outcome.program.ask(Query.EVAL)
-    call = RoundCall(plan, "", len(hosted.slots), (), question.tensors, question.settings)
-    total = np.zeros((plan.query.rows, 1), dtype=np.int64)
+    made_plan, question = committed.schedule.rounds[-1], done.trained.outcome.program.ask(Query.EVAL)
+    call = RoundCall(made_plan, "", len(hosted.slots), (), question.tensors, question.settings)
+    total = np.zeros((made_plan.query.rows, 1), dtype=np.int64)
     for block, members in split_blocks(hosted.slots):
         histories = [hosted.histories[member] for member in members]
-        total += answer_block(call, histories, SeededRandom(3, "train", block), lambda _: SeededRandom(0))
+        total += answer_block(call, histories, SeededRandom(3, "train", block))
     assert done.released is not None
-    return plan, total, {figure.name: figure.truth for figure in done.released.figures if figure.truth is not None}
+    return made_plan, total, {figure.name: figure.truth for figure in done.released.figures if figure.truth is not None}
 
 
 @pytest.mark.parametrize("metric", [Metric.HIT, Metric.NDCG, Metric.POPULAR_HIT, Metric.POPULAR_NDCG])
 def test_what_the_coordinator_learns_is_as_near_the_truth_as_it_says(metric: Metric) -> None:
-    plan, total, truth = last_round()
+    asked, total, truth = last_round()
     runs = 400
 
     def estimates(noise_factor: float) -> list[Estimate]:
         made = []
         for seed in range(runs):
-            noise = plan.sampler().sample(SeededRandom(seed, "noise", plan.round), plan.query.rows)[:, None]
-            values = (total + noise_factor * noise)[: len(Metric)] / plan.scale
-            answer = Answer(values, plan.noise_scale, plan.noise_multiplier)
-            made.append(released_metrics(answer, plan.population).rates[metric])
+            noise = asked.sampler().sample(SeededRandom(seed, "noise", asked.round), asked.query.rows)[:, None]
+            values = (total + noise_factor * noise)[: len(Metric)] / asked.scale
+            answer = Answer(values, asked.noise_scale, asked.noise_multiplier)
+            made.append(released_metrics(answer, asked.population).rates[metric])
         return made
 
     assert 0 < truth[metric] < 1
     assert misses(estimates(1.0), truth[metric]) <= most_misses(runs)
     assert misses(estimates(2.0), truth[metric]) > most_misses(runs)  # control: twice the noise that was said
+
+
+def test_shares_of_more_devices_than_the_fewest_are_in_the_interval() -> None:
+    # Shares are sized for half of the devices; when all take part the sum carries 1.4 times the noise it claims.
+    asked = plan(
+        Query.EVAL, len(Metric), clip_norm=5**0.5, scale=2.0**12, rounding=Rounding.DEVICE_STOCHASTIC,
+        noise=Noise.SHARES, noise_multiplier=14.0, population=400, minimum=200, omitted=0.0,
+    )  # fmt: skip
+    runs, devices, exact = 400, 400, np.array([400.0, 60.0, 35.0, 30.0, 15.0])
+
+    def estimates(claimed_only: bool) -> list[Estimate]:
+        made = []
+        for seed in range(runs):
+            shares = asked.share_sampler().sample(SeededRandom(seed, "shares"), devices * len(Metric))
+            noisy = (np.round(exact * asked.scale).astype(np.int64) + shares.reshape(devices, -1).sum(axis=0))[:, None]
+            total = RoundSum(asked, noisy, devices)
+            answer = Answer(total.values, asked.noise_scale, asked.noise_multiplier, total.spread)
+            made.append(released_metrics(replace(answer, spread=None) if claimed_only else answer, devices))
+        return [each.rates[Metric.HIT] for each in made]
+
+    assert misses(estimates(claimed_only=False), 0.15) <= most_misses(runs)
+    assert misses(estimates(claimed_only=True), 0.15) > most_misses(runs)  # control

@@ -32,7 +32,7 @@ def prepared(made: Scenario, data: Dataset) -> Prepared:
 def scenario(trainer: str = "gradient", **sections: Any) -> Scenario:
     table = {
         "seed": 3, "trainer": trainer, "data": {"name": "small", "split": "last"}, "model": {"rounds": 2},
-        "privacy": {"epsilon": "none"}, "evaluation": {"protocols": ["full"]},
+        "privacy": {"epsilon": "none", "aggregation": "trusted"}, "evaluation": {"protocols": ["full"]},
     }  # fmt: skip
     return Scenario.model_validate({**table, **sections})
 
@@ -54,6 +54,17 @@ def test_without_noise_devices_report_what_the_simulator_knows(trainer: str, sig
     for figure in figures.values():
         assert figure.rate.value == pytest.approx(figure.truth, rel=1e-6)
         assert figure.rate.low == figure.rate.high == figure.rate.value
+
+
+def test_through_the_secure_sum_it_is_the_same_but_for_each_devices_own_rounding(tmp_path: Path) -> None:
+    made = scenario("prior", privacy={"epsilon": "none", "aggregation": "secure"})
+    done = finished(made, prepared(made, two_tastes(150, 40)), tmp_path)
+    assert done.released is not None
+    assert done.released.noise_scale > 0  # of rounding alone
+    for figure in done.released.figures:
+        assert figure.truth is not None
+        assert figure.rate.value == pytest.approx(figure.truth, rel=1e-3)
+        assert figure.rate.low < figure.rate.high < figure.rate.low + 0.01
 
 
 def test_owners_who_withhold_are_in_neither_figure(tmp_path: Path) -> None:
