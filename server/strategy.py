@@ -171,11 +171,14 @@ class Coordinator:
         call = wire.encode_signed(wire.EnrolCall(plan.run_id, secure), self.key)
         replies = {}
         for node, message in self._exchange(grid, wire.ENROL_ACTION, dict.fromkeys(sorted(grid.get_node_ids()), call)):
-            named = isinstance(message, wire.EnrolReply) and message.run_id == plan.run_id
-            if named and len(message.identities) == (len(message.devices) if secure else 0):
+            if (
+                isinstance(message, wire.EnrolReply)
+                and message.run_id == plan.run_id
+                and len(message.identities) == (len(message.devices) if secure else 0)
+            ):
                 replies[node] = message
-            else:
-                self.problems.append(f"round {plan.round}: node {node} did not answer the enrolment call")
+                continue
+            self.problems.append(f"round {plan.round}: node {node} did not answer the enrolment call")
         return invite(dict(sorted(replies.items())), plan.minimum, plan.population)
 
     def _call(self, opened: OpenRound, program: ModelProgram) -> wire.RoundCall:
