@@ -11,9 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backrow.client.edge import SimulatedEdge
+from backrow.client.secure import Memory
+from backrow.privacy import wire
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry, VoidEntry
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.verification import verify_files
+from backrow.privacy.wire_secure import ADVERTISE, AGREE, MASK, SHARE, UNMASK, SecureCall
 from backrow.simulations.runner import resume, run, unfinished_name
 from backrow.simulations.scenario import Scenario
 from tests.house import ROOT
@@ -35,8 +39,15 @@ def views(tmp_path: Path) -> Path:
     return tmp_path / "views.csv"
 
 
-def scenario(views: Path) -> Scenario:
-    return Scenario.model_validate({"seed": 3, "data": {"path": str(views)}, "model": {"rounds": ROUNDS}})
+def scenario(views: Path, aggregation: str = "trusted") -> Scenario:
+    return Scenario.model_validate(
+        {
+            "seed": 3,
+            "data": {"path": str(views)},
+            "model": {"rounds": ROUNDS},
+            "privacy": {"aggregation": aggregation},
+        }
+    )
 
 
 def rounds_of(folder: Path) -> dict[int, str]:
@@ -102,10 +113,44 @@ def test_a_run_killed_at_any_durable_step_goes_on(views: Path, tmp_path: Path, m
     assert seen == {0, 1}
 
 
+@pytest.mark.parametrize("step", [ADVERTISE, SHARE, MASK, AGREE, UNMASK])
+def test_a_run_killed_within_a_secure_sum_goes_on_without_that_round(
+    views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    relayed, killed = SimulatedEdge.secure, RELEASES - 1
+
+    def kill(edge: SimulatedEdge, data: bytes, memory: Memory) -> bytes:
+        call = wire.decode(data)
+        assert isinstance(call, SecureCall)
+        if (call.round, call.step) == (killed, step):
+            raise KilledError
+        return relayed(edge, data, memory)
+
+    few = tmp_path / "few.csv"
+    few.write_text("\n".join(views.read_text().splitlines()[: 1 + 9 * 24]) + "\n")
+    monkeypatch.setattr(SimulatedEdge, "secure", kill)
+    with pytest.raises(KilledError):
+        run(scenario(few, "secure"), tmp_path / "run", baselines=False)
+    monkeypatch.setattr(SimulatedEdge, "secure", relayed)
+    resume(scenario(few, "secure"), tmp_path / "run", baselines=False)
+    ended = rounds_of(tmp_path / "run")
+    assert len(ended) == RELEASES
+    assert [number for number, digest in ended.items() if digest == "void"] == [killed]
+
+
 def test_a_run_killed_for_real_again_and_again_comes_to_its_end(views: Path, tmp_path: Path) -> None:
     backrow = [str(Path(sys.executable).parent / "backrow"), "simulate"]
     command = [*backrow, str(ROOT / "examples/ml-100k.toml"), "--data", str(views), "--no-baselines"]
-    command += ["--set", "model.rounds=30", "--out", str(tmp_path / "run")]
+    command += [
+        "--set",
+        "model.rounds=30",
+        "--set",
+        "privacy.aggregation=trusted",
+        "--set",
+        "privacy.noise=once",
+        "--out",
+        str(tmp_path / "run"),
+    ]
     draw, kills = random.Random(5), 0
     for attempt in range(12):
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
