@@ -3,12 +3,14 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from fractions import Fraction
 from types import MappingProxyType
 
 from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy
 from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan
 from backrow.privacy.queries import Query
+from backrow.privacy.shares import honest
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +109,12 @@ class DevicePolicy:
                 )
             case Aggregation.TRUSTED | Aggregation.SECURE:
                 pass
-        if plan.noise is Noise.SHARES and plan.omitted < self.adversaries:
+        # Of the whole cohort: the coordinator says who drops out, and lets its own devices stay.
+        adversaries = math.ceil(Fraction(str(self.adversaries)) * participants)
+        if plan.noise is Noise.SHARES and plan.minimum - honest(plan.minimum, plan.omitted) < adversaries:
             raise RefusedCallError(
-                f"the noise is enough if {plan.omitted:.0%} of the cohort leave theirs out, this device assumes "
-                f"{self.adversaries:.0%}: there is too little noise"
+                f"the noise is enough if {plan.omitted:.2%} of the fewest {plan.minimum} devices leave theirs out, this "
+                f"device assumes {adversaries} of the {participants} that are asked: there is too little noise"
             )
         mu = mu_of(plan)
         if mu > self.largest_mu:

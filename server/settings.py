@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
@@ -37,7 +38,7 @@ class RunSettings:
         aggregation: `secure`: nobody but the device sees its contribution.
         shares: every device adds its share of the noise; else the coordinator adds it once.
         adversaries, dropouts: fractions of a cohort that a secure sum stands. Shares of the noise are sized for
-            `minimum` devices of which that many adversaries leave theirs out.
+            `minimum` devices among which all adversaries of the population stay and leave theirs out.
         sentinels: coordinates of every release that no device touches, at least; 0: none.
         catalogue: which titles the rows are (`privacy.bundle.catalogue_digest`).
         event: settings of the event-level trainer, passed on to devices.
@@ -144,9 +145,18 @@ def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Sche
     return Schedule(settings.run_id, plans, settings.epsilon, settings.delta)
 
 
+def omitted_of(settings: RunSettings) -> float:
+    """Which fraction of the fewest survivors the adversaries of the whole population are, if none of them drops out.
+
+    Rounded up to six digits, so that as many of `minimum` devices are counted out.
+    """
+    adversaries = math.ceil(Fraction(str(settings.adversaries)) * settings.population)
+    return math.ceil(Fraction(adversaries, settings.minimum) * 10**6) / 10**6
+
+
 def _plan(settings: RunSettings, number: int, schema: QuerySchema, multiplier: float) -> RoundPlan:
     noise = settings.noise if schema.query is Query.GRADIENT else settings.integer_noise
-    omitted = settings.adversaries if noise is Noise.SHARES else 0.0
+    omitted = omitted_of(settings) if noise is Noise.SHARES else 0.0
     if noise is Noise.SHARES or settings.aggregation is Aggregation.SECURE:
         # The same for trusted edges: with shares of the noise, who adds must not change what is released.
         scale = secure_scale(

@@ -9,8 +9,9 @@ from backrow.privacy.accounting.claim import claim
 from backrow.privacy.plan import Noise
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Metric, Query, QuerySchema
+from backrow.privacy.shares import honest
 from backrow.server.defaults import default_steps
-from backrow.server.settings import RunSettings, commit_schedule, shares_of
+from backrow.server.settings import RunSettings, commit_schedule, omitted_of, shares_of
 
 SETTINGS = RunSettings("run", "gradient", 3.0, 1e-5, 30, 100, 10, 4, 1.0)
 TRAINING = QuerySchema(Query.GRADIENT, 30, 5, 2.0)
@@ -91,3 +92,11 @@ def test_every_trainer_has_a_rule_and_an_unknown_one_is_named() -> None:
     assert rounds == sorted(rounds)
     with pytest.raises(ValueError, match="unknown trainer"):
         default_steps("magic", 1.0)
+
+
+@pytest.mark.parametrize(("population", "minimum", "adversaries"), [(943, 896, 48), (943, 472, 48), (14, 11, 1)])
+def test_shares_of_the_noise_are_sized_without_the_adversaries_of_all_not_only_of_the_fewest(
+    population: int, minimum: int, adversaries: int
+) -> None:
+    settings = replace(SETTINGS, population=population, minimum=minimum, adversaries=0.05)
+    assert minimum - honest(minimum, omitted_of(settings)) == adversaries
