@@ -113,8 +113,8 @@ class DevicePolicy:
         adversaries = math.ceil(Fraction(str(self.adversaries)) * participants)
         if plan.noise is Noise.SHARES and plan.minimum - honest(plan.minimum, plan.omitted) < adversaries:
             raise RefusedCallError(
-                f"the noise is enough if {plan.omitted:.2%} of the fewest {plan.minimum} devices leave theirs out, this "
-                f"device assumes {adversaries} of the {participants} that are asked: there is too little noise"
+                f"the noise is enough if {plan.omitted:.2%} of the fewest {plan.minimum} devices leave theirs out, "
+                f"this device assumes {adversaries} of the {participants} that are asked: there is too little noise"
             )
         mu = mu_of(plan)
         if mu > self.largest_mu:
