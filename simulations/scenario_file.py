@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
@@ -177,7 +177,8 @@ def _choices(location: tuple[int | str, ...]) -> list[str]:
     annotation: Any = Scenario
     for part in location:
         annotation = get_args(annotation)[0] if isinstance(part, int) else annotation.model_fields[part].annotation
-    return [str(choice) for choice in get_args(annotation)]
+    literals = [part for part in get_args(annotation) if get_origin(part) is Literal] or [annotation]
+    return [str(choice) for literal in literals for choice in get_args(literal)]
 
 
 def _meant(said: object, known: list[str]) -> str:

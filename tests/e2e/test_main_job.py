@@ -124,7 +124,8 @@ def test_every_trainer_runs_with_generated_events_and_owners_who_withhold(
     cohorts = {row["participants"] for row in pq.read_table(tmp_path / "run" / "metrics.parquet").to_pylist()}
     assert len(cohorts) == 1
     assert 60 < cohorts.pop() < 120
-    assert results.noise == ("shares" if trainer == "opacus" else "once")
+    assert results.aggregation == ("trusted" if trainer == "opacus" else "secure")
+    assert results.noise == "shares"
 
 
 def test_an_existing_run_folder_is_refused_and_left_alone(views: Path, tmp_path: Path) -> None:

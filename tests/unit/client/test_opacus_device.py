@@ -165,7 +165,7 @@ def test_a_plan_whose_noise_the_coordinator_adds_is_refused() -> None:
 def test_a_call_for_it_is_answered_in_integers() -> None:
     made = gradient_call(noise_multiplier=1.0, noise=Noise.BLOCK, minimum=64)
     asked = RoundCall(made.plan, "opacus", 64, (), made.tensors, made.settings)
-    integers = answer_block(asked, BLOCK, SeededRandom(1), lambda position: SeededRandom(position))
+    integers = answer_block(asked, BLOCK, SeededRandom(1))
     assert integers.dtype == np.int64
     exact = OpacusTrainer().answer(TrainingCall(made.plan, made.tensors, made.settings), BLOCK, SeededRandom(1))
     np.testing.assert_allclose(integers / made.plan.scale, exact.values, atol=0.5 / made.plan.scale)

@@ -34,7 +34,7 @@ def test_an_empty_scenario_with_data_is_the_reference(tmp_path: Path) -> None:
     scenario = load_scenario(scenario_file(tmp_path, DATA))
     assert (scenario.seed, scenario.nodes, scenario.engine, scenario.trainer) == (1, 1, "inprocess", "gradient")
     assert (scenario.privacy.epsilon, scenario.privacy.delta) == (3.0, 1e-5)
-    assert (scenario.privacy.aggregation, scenario.privacy.noise) == ("trusted", "once")
+    assert (scenario.privacy.aggregation, scenario.privacy.noise) == (None, None)
     assert scenario.model.rounds is None
     assert scenario.evaluation.protocols == ("full", "ncf")
 
@@ -81,8 +81,12 @@ def test_an_unknown_word_gets_the_choices_and_a_suggestion(tmp_path: Path) -> No
         ("[privacy]\nepsilon = true", "privacy.epsilon in RUN.toml must be a number, got true"),
         ("[privacy]\ndelta = 0", "privacy.delta in RUN.toml must be more than 0, got 0"),
         ("[privacy]\ndelta = 1.0", "privacy.delta in RUN.toml must be less than 1, got 1"),
-        ('[privacy]\naggregation = "secure"', "privacy.aggregation in RUN.toml: the secure sum is not built yet"),
-        ('[privacy]\nnoise = "shares"', "privacy.noise in RUN.toml: noise shares on devices come with the secure sum"),
+        (
+            '[privacy]\naggregation = "mixed"',
+            "privacy.aggregation in RUN.toml must be one of trusted, secure, got 'mixed'",
+        ),
+        ("[privacy]\nadversaries = 1.0", "privacy.adversaries in RUN.toml must be less than 1, got 1"),
+        ("[cohort]\ndropouts = -0.1", "cohort.dropouts in RUN.toml must be at least 0, got -0.1"),
         ("[cohort]\nwithheld = 1.0", "cohort.withheld in RUN.toml must be less than 1, got 1"),
         ("[cohort]\nminimum = 0", "cohort.minimum in RUN.toml must be at least 1, got 0"),
         ("[model]\nrounds = 2.5", "model.rounds in RUN.toml must be a whole number, got 2.5"),
@@ -208,10 +212,17 @@ def test_what_is_written_is_read_back_equal(table: dict[str, Any]) -> None:
     assert make_scenario(tomllib.loads(scenario.to_toml()), "run.toml") == scenario
 
 
+@pytest.mark.parametrize("place", ['aggregation = "secure"', 'noise = "shares"'])
+def test_opacus_refuses_what_needs_each_device_alone(tmp_path: Path, place: str) -> None:
+    (sentence,) = refusal(tmp_path, f'trainer = "opacus"\n{DATA}[privacy]\n{place}\n')
+    assert "the trainer opacus adds its noise to whole blocks" in sentence
+
+
 def test_the_written_scenario_is_resolved() -> None:
     scenario = make_scenario({"data": {"name": "ml-100k"}}, "a test")
     written = tomllib.loads(scenario.to_toml())
     flat = {f"{section}.{key}" if isinstance(value, dict) else section for section, value in written.items()
             for key in (value if isinstance(value, dict) else [""])}  # fmt: skip
     left_to_rules = {"data.path", "model.rounds", "model.learning_rate", "cohort.minimum"}
+    left_to_rules |= {"privacy.aggregation", "privacy.noise"}
     assert flat == set(known_keys(Scenario)) - left_to_rules
