@@ -143,7 +143,7 @@ STRICT = SecurePolicy(minimum=10, adversaries=0.1)
 def sum_of_three() -> tuple[Spied, Attack]:
     """The victim and two accomplices, in all honesty."""
     run = spied(3, tolerance=Tolerance(0.2, 0.0), policy=STRICT)
-    victim, *accomplices = sorted(run.keys)
+    accomplices = sorted(run.keys)[1:]
     return run, lambda: run.finish().values - sum(run.answers[name] for name in accomplices)
 
 
