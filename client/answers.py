@@ -10,6 +10,7 @@ from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.quantise import Rounding, quantise, quantise_block, round_sum
 from backrow.privacy.randomness import RandomSource
+from backrow.privacy.shares import add_share
 from backrow.privacy.wire import IntArray, RoundCall
 
 BLOCK = 64
@@ -29,10 +30,10 @@ def answer_device(call: RoundCall, history: RawHistory, random: RandomSource) ->
     answer = _train(call, [history], random)
     if isinstance(answer, NoisedBlock):
         raise RefusedCallError("this trainer answers with a block's sum: a device outside a simulation refuses it")
-    values = quantise(answer.device(0), call.plan.scale, call.plan.rounding, random).values
+    rounded = quantise(answer.device(0), call.plan.scale, call.plan.rounding, random)
     if call.plan.noise is not Noise.SHARES:
-        return values
-    return values + call.plan.share_sampler().sample(random, values.size).reshape(values.shape)
+        return rounded.values
+    return add_share(rounded, call.plan.share_sampler(), random).values
 
 
 def adds_blocks(plan: RoundPlan) -> bool:

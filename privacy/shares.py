@@ -4,11 +4,13 @@ Derivation of every bound: docs/noise-shares.md.
 """
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 
 from backrow.privacy.discrete_gaussian import LARGEST_SHARE, SMALLEST_SHARE, DiscreteGaussian
 from backrow.privacy.errors import UnsafePlanError
-from backrow.privacy.quantise import Rounding, integer_sensitivity
+from backrow.privacy.quantise import Int64Array, QuantisedUpdate, Rounding, integer_sensitivity
+from backrow.privacy.randomness import RandomSource
 
 RING = 2**31
 """Sums modulo 2^32 stay below this in size: a sum that wraps around cannot be told from one that does not."""
@@ -24,6 +26,19 @@ ENOUGH_CLIP_NORM = 2**13
 """Clip norm in integers from which rounding adds less than .1 % to the sensitivity (237,000 coordinates)."""
 MOST_INFLATION = 1.05
 """Integer sensitivity over scaled clip norm, at most: beyond it rounding would need much of the noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoisedUpdate:
+    """One device's answer with its share of the noise; made by `add_share` only. values: int64, as the answer's."""
+
+    values: Int64Array
+
+
+def add_share(update: QuantisedUpdate, share: DiscreteGaussian, random: RandomSource) -> NoisedUpdate:
+    """Add a device's share of the noise, one draw a coordinate. Runs on the device."""
+    values = update.values
+    return NoisedUpdate(values + share.sample(random, values.size).reshape(values.shape))
 
 
 def honest(survivors: int, omitted: float) -> int:
