@@ -4,7 +4,7 @@ Every attack of this folder is tried twice: on a copy with one rule taken away, 
 protocol as it is, where it must end in a named error before anything is said.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
@@ -211,12 +211,17 @@ def secrets_of(run: Run) -> dict[str, Pair]:
     return found
 
 
-def shares_in(run: Run, holder: str, owner: str, answer: bytes) -> Shares:
-    """The share of this owner's secret in a holder's last answer, by its point."""
+def shares_in(run: Run, holder: str, owner: str, answer: bytes, hidden: Collection[str] = ()) -> Shares:
+    """The share of this owner's secret in a holder's last answer, by its point.
+
+    Args:
+        hidden: neighbours of which the holder was told that they had shared nothing.
+    """
     seats = seating(run)
     at, of = seats.names.index(holder), seats.names.index(owner)
-    pieces = messages.decode_answer(answer, len(seats.neighbours[at]))
-    return {seats.places[of][at] + 1: pieces[seats.places[at][of]]}
+    listed = [other for other in seats.neighbours[at] if seats.names[other] not in hidden]
+    pieces = dict(zip(listed, messages.decode_answer(answer, len(listed)), strict=True))
+    return {seats.places[of][at] + 1: pieces[of]} if of in pieces else {}
 
 
 def said(run: Spied, name: str, step: int) -> bytes:
@@ -224,10 +229,18 @@ def said(run: Spied, name: str, step: int) -> bytes:
     return [reply for who, at, reply in run.heard if (who, at) == (name, step)][-1]
 
 
-def opened_seed(run: Spied, owner: str) -> bytes:
-    """Seed of a survivor's own mask, from what its neighbours answered at step 5."""
+def opened_secret(run: Spied, owner: str, hidden: Collection[tuple[str, str]] = ()) -> bytes:
+    """A device's seed, or its mask key if it was said to have vanished, from what its neighbours told at step 5.
+
+    Args:
+        hidden: pairs each of whom was told that the other had shared nothing.
+    """
     seats = seating(run)
     shares: dict[int, bytes] = {}
+    answered = {name for name, step, _ in run.heard if step == 5}
     for other in seats.neighbours[seats.names.index(owner)]:
-        shares |= shares_in(run, seats.names[other], owner, said(run, seats.names[other], 5))
+        holder = seats.names[other]
+        apart = [name for each in hidden if holder in each for name in each]
+        if holder in answered:
+            shares |= shares_in(run, holder, owner, said(run, holder, 5), apart)
     return combined(shares, seats.rule.threshold)

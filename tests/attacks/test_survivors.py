@@ -26,7 +26,7 @@ from tests.attacks.malice import (
     frozen,
     kept_by,
     on_ring,
-    opened_seed,
+    opened_secret,
     said,
     seating,
     secrets_of,
@@ -76,7 +76,7 @@ def countersigned(run: Spied, name: str, alive: Collection[str]) -> bytes:
 
 def two_lists(run: Spied, restarted: Callable[[str], None]) -> np.ndarray:
     """After an honest round, `restarted` devices are asked again, with a list without the victim."""
-    seed, gone = opened_seed(run, VICTIM), frozen(run, [VICTIM])
+    seed, gone = opened_secret(run, VICTIM), frozen(run, [VICTIM])
     others = [name for name in run.keys if name != VICTIM]
     for name in others:
         restarted(name)
@@ -265,7 +265,7 @@ def alone(run: Spied) -> np.ndarray:
         run.reply(5, name, countersigned(run, name, set(run.keys) - {VICTIM}))
     vector = messages.decode_masked(said(run, VICTIM, 3), run.session)
     seats = seating(run)
-    return from_ring(without_own_mask(vector, seats.roster, seats.names.index(VICTIM), opened_seed(run, VICTIM)))
+    return from_ring(without_own_mask(vector, seats.roster, seats.names.index(VICTIM), opened_secret(run, VICTIM)))
 
 
 def test_a_vector_without_pair_masks_is_exposed_if_nobody_counts_the_boxes(monkeypatch: pytest.MonkeyPatch) -> None:

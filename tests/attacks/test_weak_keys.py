@@ -22,7 +22,7 @@ from tests.attacks.malice import (
     at_step_2,
     exposes,
     listing,
-    opened_seed,
+    opened_secret,
     said,
     seating,
     secrets_of,
@@ -91,7 +91,7 @@ def copied_keys() -> tuple[Spied, Attack, str]:
         for step in (3, 4, 5):
             run.take(step, run.step(step))
         vector = messages.decode_masked(said(run, victim, 3), run.session)
-        return from_ring(without_own_mask(vector, seats.roster, place, opened_seed(run, victim)))
+        return from_ring(without_own_mask(vector, seats.roster, place, opened_secret(run, victim)))
 
     return run, attack, victim
 
@@ -167,7 +167,7 @@ def brute_force(monkeypatch: pytest.MonkeyPatch | None) -> tuple[Spied, np.ndarr
     seats = seating(run)
     at, of = seats.names.index(victim), seats.names.index(accomplice)
     vector = messages.decode_masked(said(run, victim, 3), run.session)
-    vector = without_own_mask(vector, seats.roster, at, opened_seed(run, victim))
+    vector = without_own_mask(vector, seats.roster, at, opened_secret(run, victim))
     vector = without_pair_mask(vector, seats.roster, at, of, keys.exchange(seats.advertisements[at].mask_key))
     return run, guessed(vector, above=seats.names.index(other) > at)
 
