@@ -1,5 +1,6 @@
 """What an epsilon means: privacy unit, adjacency and the claim they belong to."""
 
+import math
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from enum import StrEnum
@@ -44,3 +45,11 @@ class PrivacyClaim:
 def round_up(epsilon: float, digits: int = 3) -> str:
     """An epsilon for people: so many significant digits, never less than it is."""
     return f"{float(Context(prec=digits, rounding=ROUND_CEILING).create_decimal_from_float(epsilon)):.{digits}g}"
+
+
+def odds(epsilon: float) -> str:
+    """The number e^epsilon for reading, rounded up: no claim is better than it is."""
+    factor = math.exp(min(epsilon, 700))
+    if factor < 100:
+        return f"{math.ceil(10 * factor) / 10:.1f}"
+    return f"{math.ceil(factor):,}" if factor < 1e6 else f"{1.05 * factor:.1e}"

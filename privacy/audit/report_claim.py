@@ -23,7 +23,7 @@ from backrow.privacy.audit.report_parts import (
 from backrow.privacy.audit.report_plots import Bar, epsilon_plot, purpose_plot
 from backrow.privacy.ledger.entries import EnrolmentEntry, PublicationEntry, RetractionEntry
 from backrow.privacy.plan import Aggregation, Noise
-from backrow.privacy.units import Adjacency, PrivacyUnit
+from backrow.privacy.units import Adjacency, PrivacyUnit, odds
 
 _WIDE, _NARROW = (940, 380), (350, 320)
 _MODELS = 5
@@ -101,20 +101,11 @@ def _verdict(report: Report) -> tuple[str, bool]:
 
 
 def _meaning(terms: Terms, epsilon: float) -> str:
-    factor = math.exp(min(epsilon, 700))
-    # Rounded up: no claim is better than it is.
-    odds = (
-        f"{math.ceil(10 * factor) / 10:.1f}"
-        if factor < 100
-        else f"{math.ceil(factor):,}"
-        if factor < 1e6
-        else f"{1.05 * factor:.1e}"
-    )
     what = "one device's whole history" if terms.unit is PrivacyUnit.DEVICE else "one event of one history"
     than = "an empty one" if terms.unit is PrivacyUnit.DEVICE else "its absence"
     return (
         f"Whoever sees everything that was released, and knows everything about everybody else, can hardly tell {what} "
-        f"from {than}: whatever they conclude is at most {odds} times likelier with it than without, but for a failure "
+        f"from {than}: whatever they conclude is at most {odds(epsilon)} times likelier with it than without, but for a failure "
         "probability of δ."
     )
 

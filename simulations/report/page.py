@@ -1,11 +1,10 @@
 """What a report says, as text: from results and rounds to the cells and sentences of the template."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from backrow.privacy.units import PrivacyClaim
+from backrow.privacy.units import PrivacyClaim, odds
 from backrow.simulations.results import Results, Row
 from backrow.simulations.wording import (
     NOTHING,
@@ -102,12 +101,6 @@ def terms_line(rows: Sequence[Row]) -> str:
     """Everything that must stand beside an epsilon, in one line."""
     delta, *others = terms(rows)
     return " · ".join([delta.replace("delta", "δ ="), *others])
-
-
-def odds(value: float) -> str:
-    """The number e^epsilon, rounded for reading."""
-    factor = math.exp(min(value, 700))
-    return f"{factor:.1f}" if factor < 10 else f"{factor:,.0f}" if factor < 1e6 else f"{factor:.0e}"
 
 
 def key_figures(rows: Sequence[Row]) -> tuple[Figure, ...]:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backrow.privacy.units import odds
 from backrow.simulations.console import print_learned
-from backrow.simulations.report.page import odds
 from backrow.simulations.report.plot import frontier_svg, spread
 from backrow.simulations.report.run_report import frontier_rows, write_frontier, write_report
 from backrow.simulations.results import Interval, Released, ReleasedFigure, Results, Row
@@ -284,8 +284,8 @@ def test_labels_that_have_room_stay_where_they_belong() -> None:
     assert spread([0.2, 0.8, 0.5], 0.1, 0.0, 1.0) == [0.2, 0.8, 0.5]
 
 
-@pytest.mark.parametrize(("epsilon", "said"), [(1.0, "2.7"), (3.0, "20"), (8.0, "2,981"), (1000.0, "1e+304")])
-def test_odds_are_rounded_for_reading(epsilon: float, said: str) -> None:
+@pytest.mark.parametrize(("epsilon", "said"), [(1.0, "2.8"), (3.0, "20.1"), (8.0, "2,981"), (1000.0, "1.1e+304")])
+def test_odds_are_rounded_up_for_reading(epsilon: float, said: str) -> None:
     assert odds(epsilon) == said
 
 
