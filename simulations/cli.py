@@ -34,7 +34,7 @@ def demo(
     """Train on real viewing data and show what privacy costs and gives, in about three minutes.
 
     A run on Flower and Ray with four nodes that host all devices, then the same devices at epsilon 1, 3, 8 and without
-    privacy: one table, one viewer's top ten, one report; then an audit of a run, and some thirty ways to tamper with it.
+    privacy: one table, one viewer's top ten, one report; then an audit of a run, and thirty ways to tamper with it.
     """
     from backrow.simulations.demo import run_demo
 

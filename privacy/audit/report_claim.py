@@ -105,8 +105,8 @@ def _meaning(terms: Terms, epsilon: float) -> str:
     than = "an empty one" if terms.unit is PrivacyUnit.DEVICE else "its absence"
     return (
         f"Whoever sees everything that was released, and knows everything about everybody else, can hardly tell {what} "
-        f"from {than}: whatever they conclude is at most {odds(epsilon)} times likelier with it than without, but for a failure "
-        "probability of δ."
+        f"from {than}: whatever they conclude is at most {odds(epsilon)} times likelier with it than without, "
+        "but for a failure probability of δ."
     )
 
 
