@@ -19,6 +19,8 @@ ENTRY = "backrow/entry/1"
 SECAGG_ADVERTISE = "backrow/secagg-advertise/1"
 SECAGG_FREEZE = "backrow/secagg-freeze/1"
 SECAGG_AGREE = "backrow/secagg-agree/1"
+CONSENT = "backrow/consent/1"
+OPT_OUT = "backrow/opt-out/1"
 
 _found_good: ContextVar[set[tuple[bytes, bytes, bytes]] | None] = ContextVar("found_good", default=None)
 
