@@ -1,0 +1,105 @@
+"""Withholding consent against not being there: the two runs that must be the same bytes (CONSENT, test (a)).
+
+Whoever withdraws while a round is open is compared with a device that goes out of reach at that moment for good:
+after the freeze its vector stays in that one sum, and both are missed alike.
+"""
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backrow.client import Device, EventKind, WatchEvent
+from backrow.server.settings import RunSettings
+from tests.hosted import NOW, Person, Streams, name_of, open_device, own_stream, run_devices
+from tests.transcripts import Transcript, assert_same
+
+Act = Callable[[Path, int, Device], Device]
+"""What an owner does: folder, owner and device to the device as it is then."""
+
+
+def nothing(folder: Path, owner: int, device: Device) -> Device:
+    return device
+
+
+def withdraw(folder: Path, owner: int, device: Device) -> Device:
+    device.set_consent(False)
+    return device
+
+
+def waver(folder: Path, owner: int, device: Device) -> Device:
+    for granted in (True, False, True, False):
+        device.set_consent(granted)
+    return device
+
+
+def erase(folder: Path, owner: int, device: Device) -> Device:
+    device.erase()
+    return device
+
+
+def withdraw_and_restart(folder: Path, owner: int, device: Device) -> Device:
+    device.set_consent(False)
+    device.close()
+    return open_device(folder, owner)
+
+
+def withdraw_and_go_on_watching(folder: Path, owner: int, device: Device) -> Device:
+    device.set_consent(False)
+    device.record(WatchEvent(EventKind.COMPLETE, NOW - 1, "t7"))
+    assert len(device.recommend(3)) == 3
+    return device
+
+
+ACTS: tuple[Act, ...] = (withdraw, waver, erase, withdraw_and_restart, withdraw_and_go_on_watching)
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """An owner withholds: from before the run if `since` is None, else from that step of that round on."""
+
+    owner: int
+    act: Act = withdraw
+    since: tuple[int, int] | None = None
+
+
+def outcome_of(
+    people: Sequence[Person],
+    silence: Silence,
+    run: RunSettings,
+    *,
+    absent: bool,
+    nodes: int = 2,
+    streams: Callable[[], Streams] = lambda: own_stream,
+    **build: Any,
+) -> Transcript:
+    """The run in which the owner withholds, or the one without the owner's device."""
+    owner, name, since = silence.owner, name_of(silence.owner), silence.since
+    waiting = [since] if since is not None else []
+
+    with tempfile.TemporaryDirectory(prefix="backrow-absence-") as scratch:
+        folder = Path(scratch)
+
+        def happens(number: int, step: int, hosted: dict[str, Device]) -> None:
+            if name in hosted and waiting and (number, step) >= waiting[0]:
+                waiting.clear()
+                if absent:
+                    hosted.pop(name).close()
+                else:
+                    hosted[name] = silence.act(folder, owner, hosted[name])
+
+        def before(devices: dict[str, Device]) -> None:
+            if since is None and not absent:
+                devices[name] = silence.act(folder, owner, devices[name])
+
+        return run_devices(
+            people, folder, settings=run, nodes=nodes, happens=happens, before=before, streams=streams(),
+            never=owner if absent and since is None else None, **build,
+        )  # fmt: skip
+
+
+def compare(people: Sequence[Person], silence: Silence, run: RunSettings, **build: Any) -> None:
+    """Raises DifferentError if the coordinator's side can tell withholding from absence."""
+    there, gone = (outcome_of(people, silence, run, absent=absent, **build) for absent in (False, True))
+    assert_same(there, gone)
