@@ -52,7 +52,7 @@ POLICY = DevicePolicy(
 )
 TRUSTED = RunSettings(
     "trusted", "gradient", 8.0, 1e-5, titles=12, population=ENROLLED, minimum=2, rounds=1, learning_rate=1.0,
-    recent_share=0.0, adversaries=0.0, dropouts=0.25, hosted=False, sentinels=8,
+    recent_share=0.0, adversaries=0.0, dropouts=0.15, hosted=False, sentinels=8,
     catalogue=catalogue_digest([str(title["id"]) for title in TITLES]),
 )  # fmt: skip
 SECURE = replace(TRUSTED, run_id="secure", aggregation=Aggregation.SECURE, shares=True, minimum=3)

@@ -29,7 +29,8 @@ PEOPLE = st.lists(
 @st.composite
 def scenes(draw: st.DrawFn, aggregation: Aggregation) -> tuple[list[Person], Silence, RunSettings, int]:
     """A population, who withholds in it and how, the run, and how many nodes."""
-    people = draw(PEOPLE)
+    fewest = 5 if aggregation is Aggregation.SECURE else 4
+    people = draw(st.lists(PEOPLE, min_size=fewest, max_size=ENROLLED))
     owner, rounds = draw(st.integers(0, len(people) - 1)), draw(st.integers(0, 2))
     last = UNMASK if aggregation is Aggregation.SECURE else ANSWER
     moments = [None, *itertools.product(range(1, rounds + 2), range(ENROL, last + 1))]
