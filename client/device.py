@@ -1,8 +1,8 @@
-"""The device: the whole SDK in four verbs (record, recommend, take_part, erase) and one switch (consent).
+"""The device: the whole SDK in four verbs (record, recommend, take_part, erase) and what its owner allows.
 
-In its folder: `history.vault` (events), `participation.vault` (consent, which rounds were answered and what that
-cost; an erase of the history keeps it, because forgetting it would let the device answer twice or beyond its
-limits), and the installed public model. The device writes no log.
+In its folder: `history.vault` (events), `participation.vault` (consent, which rounds were answered, what left and
+what that cost; an erase of the history keeps it, because forgetting it would let the device answer twice or beyond
+its limits), a small file for each purpose granted, and the installed public model. The device writes no log.
 """
 
 import os
@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Self
 from backrow.client.consent import Consent
 from backrow.client.events import WatchEvent
 from backrow.client.history import RawHistory
+from backrow.client.identity import device_identity
 from backrow.client.installed import install_bundle, installed_model
 from backrow.client.model import PublicModel
+from backrow.client.owner import OwnersWord
 from backrow.client.policy import DevicePolicy
 from backrow.client.recommend import Pick, recommend
 from backrow.client.vault.store import Vault
 from backrow.client.weights import RECENT_SECONDS, Preferences, confidence
+from backrow.privacy.consent import CONTRIBUTING, Purpose
 from backrow.privacy.errors import BundleError, VaultError
 from backrow.privacy.randomness import OsRandom, RandomSource
+from backrow.privacy.signing import SigningKey
 
 if TYPE_CHECKING:
     from backrow.client.spending import SpentBudget
@@ -36,7 +40,7 @@ def system_clock() -> int:
     return int(time.time())
 
 
-class Device:
+class Device(OwnersWord):
     """One owner's device. Its threads may share it; a second process cannot open it. Cannot be printed."""
 
     def __init__(
@@ -47,9 +51,12 @@ class Device:
         policy: DevicePolicy,
         clock: Callable[[], int],
         random: Callable[[], RandomSource],
+        lowest_counter: int,
     ) -> None:
         """Use `Device.open`."""
         from backrow.client.contributor import Contributor  # with the first device, not with the SDK
+        from backrow.client.egress import EgressLog
+        from backrow.client.gates import Gates
         from backrow.client.spending import Spending
 
         self._folder, self._key, self._coordinator_key = folder, key, coordinator_key
@@ -57,15 +64,20 @@ class Device:
         self._history = Vault.open(folder / HISTORY, key)
         try:
             self._participation = Vault.open(folder / PARTICIPATION, key)
+            try:
+                self._consent = Consent(self._participation, self._identity, clock, lowest_counter)
+            except BaseException:
+                self._participation.close()
+                raise
         except BaseException:
             self._history.close()
             raise
-        self._consent = Consent(self._participation)
         self._spending = Spending(self._participation, policy, clock)
-        consent = self._consent.granted
+        self._egress = EgressLog(self._participation, clock, policy.delta)
         self._contributor = Contributor(
-            self._participation, policy, self._spending, coordinator_key, random, self._answerable, consent
-        )
+            self._participation, policy, self._spending, coordinator_key, self._identity, random, self._answerable,
+            Gates(self._consent.granted), self._egress,
+        )  # fmt: skip
         self._model: PublicModel | None = None
         self._answering = threading.Lock()
         self._swapping = threading.RLock()
@@ -80,6 +92,7 @@ class Device:
         policy: DevicePolicy = DEFAULT_POLICY,
         clock: Callable[[], int] = system_clock,
         random: Callable[[], RandomSource] = OsRandom,
+        lowest_counter: int = 0,
     ) -> Self:
         """Open the device kept in `folder`, or a new one.
 
@@ -90,10 +103,12 @@ class Device:
             policy: what the device refuses.
             clock: Unix seconds.
             random: makes the source of one round's rounding and training; dropped after the round.
+            lowest_counter: the highest `consent_counter` that the host has ever seen of this device. If the device
+                now has a lower one, an old copy was put back: everything is withheld until the owner says it again.
 
         Raises:
             WrongKeyError, DamagedVaultError, VaultError: as `Vault.open`.
-            ValueError: a key is not 32 bytes.
+            ValueError: a key is not 32 bytes, or the counter not a whole number.
         """
         if not isinstance(coordinator_key, bytes) or len(coordinator_key) != 32:
             raise ValueError("the coordinator's public key has 32 bytes: pin the one its operator publishes")
@@ -102,7 +117,7 @@ class Device:
             place.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as problem:
             raise VaultError(f"no device can be kept in {place} ({problem.strerror}): choose another folder") from None
-        return cls(place, key, coordinator_key, policy, clock, random)
+        return cls(place, key, coordinator_key, policy, clock, random, lowest_counter)
 
     def record(self, event: WatchEvent) -> None:
         """Keep one event, encrypted; it is on disk when this returns. Never leaves the device.
@@ -126,7 +141,7 @@ class Device:
             self._model = install_bundle(self._folder, Path(bundle_folder), self._coordinator_key)
 
     def recommend(self, count: int = 10) -> list[Pick]:
-        """What to watch next, from all own events (also none). Nothing leaves; consent is not needed.
+        """What to watch next, from all own events (also none). Nothing leaves; no contribution need be granted.
 
         Raises:
             BundleError: no model is installed, or it is no longer what was signed.
@@ -135,19 +150,9 @@ class Device:
         model = self._installed()
         if model is None:
             raise BundleError("no model is installed yet: call install() with a bundle of the coordinator")
-        return recommend(model, self._preferences(model, RECENT_SECONDS), count)
-
-    @property
-    def consent(self) -> bool:
-        """True while the owner grants contributions. Withheld by default."""
-        return self._consent.granted()
-
-    def set_consent(self, granted: bool) -> None:
-        """Grant or withdraw contributions; durable when this returns. Recommending goes on either way.
-
-        Raises: as `Consent.decide`.
-        """
-        self._consent.decide(granted)
+        if self.consent_for(Purpose.PERSONALISE):
+            return recommend(model, self._preferences(model, RECENT_SECONDS), count)
+        return recommend(model, confidence((), model.rows, self._clock(), RECENT_SECONDS), count)
 
     @property
     def spent(self) -> "SpentBudget":
@@ -156,15 +161,16 @@ class Device:
 
     @property
     def identity(self) -> bytes:
-        """Public key under which this device takes part in secure sums, 32 bytes. Made when first asked for."""
-        return self._contributor.identity().public
+        """Public key of this device in secure sums and receipts, 32 bytes. Made when first needed."""
+        return self._identity().public
 
     def take_part(self, call: bytes) -> bytes | None:
-        """Answer one round, or one step of a secure sum: the bytes that may leave. None while consent is withheld.
+        """Answer one round, or one step of a secure sum: the bytes that may leave. None where consent is withheld.
 
-        Consent is asked before the call is read, before the history is read and before the bytes are handed
-        out. A (run, round) is answered at most once, and never beyond the policy's limits; what it costs is on
-        disk before this returns. A crash in between can waste an answer, never repeat or hide one.
+        Consent is asked before the call is read, and then, for the purpose that the round was reserved for, before
+        the history is read, a key is advertised, shares for unmasking are given or any bytes are handed out. A
+        (run, round) is answered at most once, and never beyond the policy's limits; what it costs is on disk before
+        this returns. A crash in between can waste an answer, never repeat or hide one.
 
         Args:
             call: a signed `RoundCall`, or a `SecureCall` with this device's part alone.
@@ -176,23 +182,27 @@ class Device:
                 ledger has only grown since this device last saw it; a ForkError carries portable evidence.
             RefusedCallError: the policy refuses it, it was answered already, or this device cannot answer it.
         """
-        if not self.consent:
+        if not any(self._consent.granted(purpose) for purpose in CONTRIBUTING):
             return None
         with self._answering:
-            data = self._contributor.reply(call)
-            return data if self.consent else None
+            return self._contributor.reply(call)
 
     def erase(self) -> None:
-        """Withdraw consent, destroy the history and its key, and start an empty one.
+        """Withdraw every contribution, leave every secure sum, destroy the history and its key, and start an empty one.
 
-        The public model stays, and so does what was answered and spent. What earlier rounds released cannot be
-        taken out of a published model; epsilon bounds its influence.
+        Gone are the history, the user factors (made from it when needed, never kept), its data key, the keys and
+        shares of secure sums and every reply not yet sent. The public model stays, and so do receipts with the key
+        that signed them, the log of what left, and what was answered and spent.
+
+        A contribution already made cannot be subtracted from a published model. What it can have changed there is
+        bounded by epsilon. A model without it has to be trained again.
 
         Raises:
             VaultError: it could not be written; call again.
         """
         with self._answering, self._swapping:
-            self._consent.decide(False)
+            self.withdraw_all()
+            self._contributor.leave()
             self._history.erase()
             self._history = Vault.open(self._folder / HISTORY, self._key)
 
@@ -210,6 +220,9 @@ class Device:
 
     def __repr__(self) -> str:
         return "<Device: not printable>"
+
+    def _identity(self) -> SigningKey:
+        return device_identity(self._participation, self._random)
 
     def _installed(self) -> PublicModel | None:
         with self._swapping:

@@ -5,13 +5,14 @@ loads them.
 """
 
 from backrow.client.vault.store import Vault
+from backrow.privacy.consent import Purpose, purpose_of
 from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.wire_plan import LedgerProof
 
 
-def check_ledger(plan: RoundPlan, shown: LedgerProof, coordinator_key: bytes, kept: Vault) -> int:
-    """When the round's budget was reserved, in a ledger that extends the one this device saw last.
+def check_ledger(plan: RoundPlan, shown: LedgerProof, coordinator_key: bytes, kept: Vault) -> tuple[int, Purpose]:
+    """When the round's budget was reserved and what for, in a ledger that extends the one this device saw last.
 
     The new checkpoint is on disk when this returns.
 
@@ -22,11 +23,11 @@ def check_ledger(plan: RoundPlan, shown: LedgerProof, coordinator_key: bytes, ke
         kept: where the last checkpoint of every run is kept.
 
     Returns:
-        Unix seconds, as the coordinator has signed them.
+        Unix seconds and the purpose, as the coordinator has signed them.
 
     Raises:
         LedgerError and its kin: the ledger was rolled back, forked, or is not what its checkpoint says.
-        RefusedCallError: the round was not reserved there, or with another plan.
+        RefusedCallError: the round was not reserved there, or with another plan, or for no purpose of this device.
     """
     from backrow.privacy.ledger.entries import ReserveEntry
     from backrow.privacy.ledger.keys import VerifierKey
@@ -48,4 +49,7 @@ def check_ledger(plan: RoundPlan, shown: LedgerProof, coordinator_key: bytes, ke
     assert note is not None
     if note != view.note:
         kept.keep_note(name, note)
-    return entry.time
+    try:
+        return entry.time, purpose_of(entry.body.purpose)
+    except ValueError as problem:
+        raise RefusedCallError(f"the round was reserved for no purpose that a device knows ({problem})") from None

@@ -49,6 +49,10 @@ class RefusedCallError(BackrowError):
     """A device's own policy refuses what the coordinator asks."""
 
 
+class ConsentError(BackrowError):
+    """Consent cannot be granted as things stand."""
+
+
 class CohortError(BackrowError):
     """A cohort is too small, names a device twice or names one that is not eligible."""
 
@@ -139,6 +143,10 @@ class SurvivorsError(SecureSumError):
 
 class VoidRoundError(SecureSumError):
     """Too many devices vanished, or a secret cannot be recovered: the round gives no sum. Its budget stays reserved."""
+
+
+class SuppressionError(BackrowError):
+    """The list of those who opted out is missing or damaged, and nobody is asked; or it does not take a statement."""
 
 
 class DataError(BackrowError):

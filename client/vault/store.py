@@ -115,6 +115,11 @@ class Vault:
             with translated(place):
                 unlink_all(place)  # an erase was cut off after the key was destroyed: finish it
 
+    @property
+    def folder(self) -> Path:
+        """Where the file lies."""
+        return self._path.parent
+
     def append(self, event: WatchEvent) -> None:
         """Record one event; it is on disk when this returns.
 

@@ -325,15 +325,19 @@ def test_an_answer_is_remembered_before_its_bytes_are_handed_out(tmp_path: Path)
 class Withdrawing(SeededRandom):
     """Its owner withdraws while the answer is being rounded."""
 
-    device: Device
+    device: Device | None = None
 
     def uint64(self, n: int) -> Any:
-        self.device.set_consent(False)
+        self.withdraw()
         return super().uint64(n)
 
     def bytes(self, n: int) -> bytes:
-        self.device.set_consent(False)
+        self.withdraw()
         return super().bytes(n)
+
+    def withdraw(self) -> None:
+        if self.device is not None:  # not while the device makes its identity
+            self.device.set_consent(False)
 
 
 def test_consent_withdrawn_while_the_answer_is_made_keeps_it_back(tmp_path: Path) -> None:
