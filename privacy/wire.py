@@ -36,10 +36,12 @@ class EnrolCall:
 
     Attributes:
         identities: their identity keys are wanted too, for a secure sum.
+        round: the one that will be reserved if enough of them do.
     """
 
     run_id: str
     identities: bool = False
+    round: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def encode(message: Message) -> bytes:
     arrays: dict[str, tuple[str, NDArray[Any]]] = {}
     match message:
         case EnrolCall():
-            header = {"run": message.run_id, "identities": message.identities}
+            header = {"run": message.run_id, "identities": message.identities, "round": message.round}
         case EnrolReply():
             header = {"run": message.run_id, "devices": list(message.devices)}
             header["identities"] = [key.hex() for key in message.identities]
@@ -198,7 +200,7 @@ def question_digest(call: RoundCall) -> bytes:
 
 def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
     if kind is EnrolCall:
-        return EnrolCall(text(header.pop("run")), flag(header.pop("identities")))
+        return EnrolCall(text(header.pop("run")), flag(header.pop("identities")), count(header.pop("round")))
     if kind is EnrolReply:
         keys = tuple(bytes.fromhex(key) for key in texts(header.pop("identities")))
         return EnrolReply(text(header.pop("run")), texts(header.pop("devices")), keys)

@@ -7,7 +7,7 @@ a release follows: a crash can waste budget, never hide it.
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from backrow.privacy.errors import BookError, BudgetExhaustedError
+from backrow.privacy.errors import BookError
 from backrow.privacy.ledger.entries import (
     EnrolmentEntry,
     OptOutEntry,
@@ -19,18 +19,20 @@ from backrow.privacy.ledger.entries import (
     VoidEntry,
 )
 from backrow.privacy.ledger.parts import Additions, Basis, Provenance, Purpose
-from backrow.privacy.ledger.pseudonyms import EMPTY, key_commitment
+from backrow.privacy.ledger.pseudonyms import key_commitment
 from backrow.privacy.ledger.releases import CLOSED_FORM, ZCDP, release_entry
 from backrow.privacy.ledger.store import Ledger
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_plan import LedgerProof
-from backrow.server.budget import spent_epsilon, spent_of
+from backrow.server.budget import check_budget, spent_epsilon, spent_of
 from backrow.server.cohort import Cohort
 from backrow.server.crowd import crowd_of
 from backrow.server.policy import LedgerPolicy
 from backrow.server.receipts import Closed, Receipt, Reservation
+from backrow.server.seals import Seals
+from backrow.server.suppression import SuppressionList
 
 
 class Book:
@@ -39,6 +41,8 @@ class Book:
     Attributes:
         closed: how every round so far ended, in order.
         participants: entry of a release to the pseudonyms invited; secret, for an auditor who is to see them.
+        survivors: entry of a release to the pseudonyms in its sum, where that is known; secret like them.
+        seals: the sealed suppression lists.
     """
 
     def __init__(
@@ -50,10 +54,11 @@ class Book:
         self._reserves: list[ReserveEntry] = []
         self._lines: dict[int, bytes] = {}
         self._open: Reservation | None = None
-        self._opt_outs = (EMPTY, ledger.time)
+        self.seals = Seals(epoch_key)
         self._published: set[tuple[bytes, bytes]] = set()
         self.closed: list[Closed] = []
         self.participants: dict[int, tuple[str, ...]] = {}
+        self.survivors: dict[int, tuple[str, ...]] = {}
 
     @classmethod
     def begin(
@@ -65,14 +70,16 @@ class Book:
         devices: int,
         epoch_key: bytes,
         clock: Callable[[], int],
+        suppression: SuppressionList | None = None,
     ) -> "Book":
-        """Start a ledger: policy, committed schedule, enrolment, and an empty suppression list.
+        """Start a ledger: policy, committed schedule, enrolment, and the suppression list.
 
         Args:
             folder: must exist and hold no ledger.
             devices: N, how many are enrolled.
             epoch_key: 32 secret bytes, under which pseudonyms are hashed.
             clock: Unix seconds.
+            suppression: None: opt-outs are not taken, the list stays empty.
 
         Raises:
             LedgerError: there is a ledger, or it cannot be written.
@@ -84,16 +91,14 @@ class Book:
             policy.purposes, policy.additions, policy.minimum,
         )  # fmt: skip
         purposes = (Purpose.TRAIN,) * len(schedule.rounds)
+        opt_outs = Seals(epoch_key).entry(suppression)
         ledger.append_all(
-            [
-                entry,
-                ScheduleEntry(schedule, purposes),
-                EnrolmentEntry(devices, key_commitment(epoch_key)),
-                OptOutEntry(EMPTY.size, EMPTY.root),
-            ],
+            [entry, ScheduleEntry(schedule, purposes), EnrolmentEntry(devices, key_commitment(epoch_key)), opt_outs],
             clock(),
         )
-        return cls(ledger, policy, schedule, epoch_key, clock)
+        book = cls(ledger, policy, schedule, epoch_key, clock)
+        book.seals.take(ledger.size - 1, opt_outs, ledger.time, suppression.opted_out if suppression else ())
+        return book
 
     @classmethod
     def resume(
@@ -104,16 +109,21 @@ class Book:
         schedule: Schedule,
         epoch_key: bytes,
         clock: Callable[[], int],
+        suppression: SuppressionList | None = None,
     ) -> "Book":
         """Go on after a crash. A round that was open is voided: its budget stays spent, it is not asked again.
+
+        Args:
+            suppression: as `begin`; it must hold every list that the ledger has sealed.
 
         Raises:
             LedgerError and its kin: the ledger is damaged, or another process writes it.
             BookError: it is the ledger of another schedule.
+            SuppressionError: the suppression list is older than the ledger, or another one.
         """
         book = cls(Ledger.open(folder, key, clock()), policy, schedule, epoch_key, clock)
         try:
-            book._replay()
+            book._replay(suppression)
         except BaseException:
             book.close()
             raise
@@ -131,6 +141,17 @@ class Book:
             return None
         return spent_epsilon([entry.plan for entry in entries], self._delta, _added(entries))
 
+    def seal(self, suppression: SuppressionList) -> frozenset[str]:
+        """Commit to the list as it is now, if it is not the sealed one; whom it names, for whoever invites.
+
+        Before a round's reservation, and again when its survivors are frozen: what was sealed last binds a release.
+        """
+        if suppression.opted_out != self.seals.people:
+            entry = self.seals.entry(suppression)
+            receipt = self._ledger.append(entry, self._now())
+            self.seals.take(receipt.index, entry, self._ledger.time, suppression.opted_out)
+        return self.seals.people
+
     def reserve(
         self, plan: RoundPlan, *, purpose: Purpose = Purpose.TRAIN, basis: Basis = Basis.SCHEDULED
     ) -> Reservation:
@@ -145,7 +166,7 @@ class Book:
             raise BookError(f"round {self._open.round} is still open: release or void it first")
         self._check_place(plan, basis)
         added = basis is Basis.ADDITION or _added(self._reserves)
-        self._check_budget(plan, purpose, added)
+        check_budget(plan, purpose, self._reserves, self._schedule, self._policy.purposes, added)
         plans = [*(entry.plan for entry in self._reserves), plan]
         entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule, added))
         receipt = self._ledger.append(entry, self._now())
@@ -167,19 +188,25 @@ class Book:
         sentinels: tuple[int, ...],
         provenance: Provenance,
         rule: Neighbourhood | None = None,
+        survivors: tuple[str, ...] | None = None,
     ) -> Receipt:
         """Record a release; the receipt is what `RoundSum.release` asks for.
 
         Args:
             rule: of the secure sum; None where edges are trusted.
+            survivors: who is in a secure sum; None where edges add: then everyone invited counts.
+
+        Raises:
+            OptOutError: one of them had opted out. Nothing is recorded: void the round.
         """
+        self.seals.check(cohort.devices() if survivors is None else survivors)
         self._close_open(reservation)
         reserve = self._reserves[-1]
         entry = release_entry(
             reservation.index,
             reserve,
             self._schedule,
-            crowd_of(cohort, participants, reserve.plan, rule, self._epoch_key, *self._opt_outs),
+            crowd_of(cohort, participants, reserve.plan, rule, self._epoch_key, *self.seals.current, survivors),
             provenance,
             bytes.fromhex(digest),
             spent_of([reserve.plan], self._schedule),
@@ -188,6 +215,8 @@ class Book:
         )
         written = self._ledger.append(entry, self._now())
         self.participants[written.index] = tuple(cohort.devices())
+        if survivors is not None:
+            self.survivors[written.index] = tuple(sorted(survivors))
         receipt = Receipt(reservation.round, digest, written.index)
         self.closed.append(Closed(reserve.plan, receipt, participants))
         return receipt
@@ -228,33 +257,19 @@ class Book:
         if position >= len(self._schedule.rounds) or plan != self._schedule.rounds[position]:
             raise BookError(f"round {plan.round} is not the next round of the committed schedule: nothing is sent")
 
-    def _check_budget(self, plan: RoundPlan, purpose: Purpose, added: bool) -> None:
-        limits = [("the run", self._schedule.epsilon, [entry.plan for entry in self._reserves])]
-        for budget in self._policy.purposes:
-            if budget.purpose is purpose:
-                earlier = [entry.plan for entry in self._reserves if entry.purpose is purpose]
-                limits.append((f"purpose {purpose}", budget.epsilon, earlier))
-        for whose, limit, earlier in limits:
-            spent = spent_epsilon([*earlier, plan], self._delta, added)
-            if limit is not None and spent > limit:
-                raise BudgetExhaustedError(
-                    f"round {plan.round} would bring {whose} to epsilon {spent:.4f}, more than the committed "
-                    f"{limit:g}: it stops here with what is released"
-                )
-
     def _close_open(self, reservation: Reservation) -> None:
         if self._open != reservation:
             raise BookError(f"round {reservation.round} is not open: it was released or voided before")
         self._open = None
 
-    def _replay(self) -> None:
+    def _replay(self, suppression: SuppressionList | None) -> None:
         begun = False
         for signed in self._ledger.entries():
             match signed.body:
                 case ScheduleEntry(schedule=schedule) if schedule != self._schedule:
                     raise BookError("this is the ledger of another schedule: resume with the run's own settings")
-                case OptOutEntry(size=size, root=root):
-                    self._opt_outs = (type(EMPTY)(size, root), signed.time)
+                case OptOutEntry() as entry:
+                    self.seals.take(signed.index, entry, signed.time, self.seals.named_by(entry, suppression))
                     begun = True  # the last of the four entries that a ledger begins with
                 case ReserveEntry() as entry:
                     self._reserves.append(entry)

@@ -1,9 +1,13 @@
 """What plans cost together: the closed form for a committed schedule, zCDP where costs were chosen on the way."""
 
+from collections.abc import Sequence
+
 from backrow.privacy.accounting.calibration import epsilon_of
 from backrow.privacy.accounting.events import GaussianRelease
 from backrow.privacy.accounting.zcdp import zcdp_epsilon
-from backrow.privacy.ledger.parts import Spent
+from backrow.privacy.errors import BudgetExhaustedError
+from backrow.privacy.ledger.entries import ReserveEntry
+from backrow.privacy.ledger.parts import Purpose, PurposeBudget, Spent
 from backrow.privacy.plan import RoundPlan, Schedule
 
 
@@ -24,3 +28,35 @@ def spent_of(plans: list[RoundPlan], schedule: Schedule, added: bool = False) ->
     """An epsilon as ledger entries carry it. `added`: as for `spent_epsilon`."""
     epsilon = None if schedule.epsilon is None else spent_epsilon(plans, schedule.delta, added)
     return Spent(epsilon, schedule.delta, len(plans))
+
+
+def check_budget(
+    plan: RoundPlan,
+    purpose: Purpose,
+    reserved: Sequence[ReserveEntry],
+    schedule: Schedule,
+    purposes: Sequence[PurposeBudget],
+    added: bool,
+) -> None:
+    """Return if one more round stays within the run's budget and its purpose's.
+
+    Args:
+        reserved: so far.
+        purposes: budgets besides the schedule's.
+        added: some rounds, or this one, stand outside the schedule.
+
+    Raises:
+        BudgetExhaustedError: it does not.
+    """
+    limits = [("the run", schedule.epsilon, [entry.plan for entry in reserved])]
+    for budget in purposes:
+        if budget.purpose is purpose:
+            earlier = [entry.plan for entry in reserved if entry.purpose is purpose]
+            limits.append((f"purpose {purpose}", budget.epsilon, earlier))
+    for whose, limit, earlier in limits:
+        spent = spent_epsilon([*earlier, plan], schedule.delta, added)
+        if limit is not None and spent > limit:
+            raise BudgetExhaustedError(
+                f"round {plan.round} would bring {whose} to epsilon {spent:.4f}, more than the committed "
+                f"{limit:g}: it stops here with what is released"
+            )

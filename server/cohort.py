@@ -1,7 +1,7 @@
 """Who is invited: only devices that an edge reported as granting. Pure."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from backrow.privacy.errors import CohortError
@@ -34,18 +34,22 @@ class Cohort:
         return hashlib.sha256("\n".join(self.devices()).encode()).hexdigest()
 
 
-def invite(replies: Mapping[int, EnrolReply], minimum: int, population: int) -> Cohort:
-    """Everybody who grants. No sampling: every eligible device may take part once per round.
+def invite(
+    replies: Mapping[int, EnrolReply], minimum: int, population: int, opted_out: Collection[str] = frozenset()
+) -> Cohort:
+    """Everybody who grants and has not opted out. No sampling: every eligible device may take part once per round.
 
     Args:
         replies: by Flower node id.
         minimum: the smallest cohort that may be summed.
         population: N, the public number of enrolled devices.
+        opted_out: pseudonyms on the suppression list: as if they had said nothing.
 
     Raises:
         CohortError: a device is named twice or two have one identity key, there are too few, or more than ever
             enrolled.
     """
+    replies = {node: _without(reply, opted_out) for node, reply in replies.items()}
     seen: set[str] = set()
     identities: dict[str, bytes] = {}
     for reply in replies.values():
@@ -69,3 +73,10 @@ def invite(replies: Mapping[int, EnrolReply], minimum: int, population: int) -> 
         raise CohortError(f"{len(seen)} devices answer but only {population} are enrolled: commit a new schedule")
     nodes = {node: tuple(sorted(reply.devices)) for node, reply in replies.items() if reply.devices}
     return Cohort(nodes, identities)
+
+
+def _without(reply: EnrolReply, opted_out: Collection[str]) -> EnrolReply:
+    """A reply as if these devices were offline."""
+    kept = [place for place, device in enumerate(reply.devices) if device not in opted_out]
+    keys = tuple(reply.identities[place] for place in kept) if reply.identities else ()
+    return EnrolReply(reply.run_id, tuple(reply.devices[place] for place in kept), keys)

@@ -15,6 +15,7 @@ def crowd_of(
     epoch_key: bytes,
     opt_outs: Commitment,
     sealed: int,
+    survivors: tuple[str, ...] | None = None,
 ) -> Crowd:
     """The ledger's view of a cohort.
 
@@ -24,6 +25,7 @@ def crowd_of(
         rule: of the secure sum; None where edges are trusted.
         epoch_key: 32 secret bytes that pseudonyms are hashed under.
         opt_outs, sealed: the suppression list the cohort was checked against, and when it was sealed.
+        survivors: who is in the sum; None where an edge adds and does not say.
     """
     committed = PseudonymList(epoch_key, cohort.devices()).commitment
     return Crowd(
@@ -38,4 +40,5 @@ def crowd_of(
         participants_root=committed.root,
         opt_out_root=opt_outs.root,
         opt_out_time=sealed,
+        survivors_root=None if survivors is None else PseudonymList(epoch_key, survivors).commitment.root,
     )

@@ -49,12 +49,14 @@ class RoundSum:
 
     Attributes:
         rule: of the secure sum it came from; None where edges are trusted.
+        survivors: whose answers are in a secure sum; None where edges do not say.
     """
 
     plan: RoundPlan
     noisy: IntArray
     participants: int
     rule: Neighbourhood | None = None
+    survivors: tuple[str, ...] | None = None
 
     @property
     def values(self) -> FloatArray:
@@ -102,7 +104,7 @@ class OpenRound:
     Attributes:
         reservation: proof that the budget was set aside before the first message.
         answered: nodes whose sum is in `_total`.
-        rule: of the secure sum, once it is there.
+        rule, survivors: of the secure sum, once it is there.
     """
 
     plan: RoundPlan
@@ -112,6 +114,7 @@ class OpenRound:
     participants: int
     _total: IntArray
     rule: Neighbourhood | None = None
+    survivors: tuple[str, ...] | None = None
 
     @classmethod
     def open(cls, plan: RoundPlan, cohort: Cohort, reservation: Reservation) -> "OpenRound":
@@ -148,7 +151,7 @@ class OpenRound:
             _total=self._total + message.values,
         )
 
-    def settle(self, values: IntArray, survivors: int, rule: Neighbourhood) -> "OpenRound":
+    def settle(self, values: IntArray, survivors: tuple[str, ...], rule: Neighbourhood) -> "OpenRound":
         """The round with the secure sum of all its devices.
 
         Args:
@@ -158,11 +161,12 @@ class OpenRound:
             VoidRoundError: larger than the devices can make it: one of them sent what it may not.
         """
         try:
-            self._check_size(values, survivors, "the devices made")
+            self._check_size(values, len(survivors), "the devices made")
         except MalformedMessageError as problem:
             raise VoidRoundError(str(problem)) from None
         total = values.reshape(self._total.shape)
-        return replace(self, participants=survivors, _total=self._total + total, rule=rule)
+        added = self._total + total
+        return replace(self, participants=len(survivors), _total=added, rule=rule, survivors=survivors)
 
     def _check_size(self, values: IntArray, devices: int, who: str) -> None:
         plan = self.plan
@@ -188,4 +192,4 @@ class OpenRound:
         noisy = self._total
         if self.plan.noise is Noise.ONCE:
             noisy = noisy + self.plan.sampler().sample(random, noisy.size).reshape(noisy.shape)
-        return RoundSum(self.plan, noisy, self.participants, self.rule)
+        return RoundSum(self.plan, noisy, self.participants, self.rule, self.survivors)

@@ -1,6 +1,6 @@
 """Drives one secure sum over the edges: five steps out and back. What it learns is the sum and who is in it."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from backrow.privacy import wire
@@ -33,12 +33,12 @@ class Collected:
 
     Attributes:
         values: shape (coordinates,), noise shares of the survivors included.
-        survivors: how many answers it is made of.
+        survivors: whose answers it is made of, sorted.
         rule: neighbours and threshold.
     """
 
     values: wire.IntArray
-    survivors: int
+    survivors: tuple[str, ...]
     rule: Neighbourhood
 
 
@@ -64,6 +64,8 @@ class SecureCollection:
         tolerance: what the round stands.
         exchange: carries messages to edges and back.
         problems: what edges and devices did wrong, in sentences.
+        suppressed: who has opted out by now, asked before answers are collected: they are left out from there.
+        freeze: told who is in the sum before anybody is asked to unmask it; raises `VoidRoundError` if it must not be.
     """
 
     cohort: Cohort
@@ -72,6 +74,8 @@ class SecureCollection:
     key: SigningKey
     exchange: Exchange
     problems: list[str]
+    suppressed: Callable[[], Collection[str]]
+    freeze: Callable[[Collection[str]], None]
     _bytes: int = 0
     _masked: int = 0
     _devices: int = 0
@@ -116,17 +120,21 @@ class SecureCollection:
         self._devices = len(rosters)
         for reply in self._ask(SHARE, rosters):
             secure.take_shares(reply.parts)
-        for reply in self._ask(MASK, secure.send_boxes(), signed_question):
+        boxes, suppressed = secure.send_boxes(), self.suppressed()
+        boxes = {name: box for name, box in boxes.items() if name not in suppressed}
+        for reply in self._ask(MASK, boxes, signed_question):
             if reply.summed:
                 secure.add_masked(reply.summed, reply.values)
                 self._masked += len(reply.summed)
                 self._bytes += len(reply.summed) * reply.values.nbytes
-        for reply in self._ask(AGREE, secure.send_survivors()):
+        survivors = secure.send_survivors()
+        self.freeze(survivors.keys())
+        for reply in self._ask(AGREE, survivors):
             secure.take_agreements(reply.parts)
         for reply in self._ask(UNMASK, secure.send_agreements()):
             secure.take_answers(reply.parts)
         done = secure.result()
-        return Collected(done.values, len(done.survivors), secure.rule)
+        return Collected(done.values, done.survivors, secure.rule)
 
     @property
     def sent(self) -> Sent:

@@ -1,15 +1,14 @@
 """The coordinator's rounds over a Flower grid: enrol, reserve, ask, add, noise, record, release."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from backrow.privacy import wire
-from backrow.privacy.errors import BudgetExhaustedError, CohortError, MalformedMessageError, VoidRoundError
+from backrow.privacy.errors import BudgetExhaustedError, CohortError, MalformedMessageError, OptOutError, VoidRoundError
 from backrow.privacy.plan import Aggregation, RoundPlan, Schedule
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.secagg.parameters import Tolerance
@@ -17,11 +16,13 @@ from backrow.privacy.signing import SigningKey
 from backrow.server.archive import Archive
 from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
-from backrow.server.programs.base import Answer, FloatArray
+from backrow.server.programs.base import Answer
 from backrow.server.programs.model import ModelProgram
 from backrow.server.provenance import provenance
+from backrow.server.questions import upload_bytes, with_sentinel_rows
 from backrow.server.round import OpenRound, Release, RoundSum, Void
 from backrow.server.secure import SecureCollection, Sent
+from backrow.server.suppression import SuppressionList
 
 START_TIMEOUT = 120.0
 """Seconds to wait for nodes to register."""
@@ -72,6 +73,7 @@ class Coordinator:
         observe: told of every finished round.
         nodes: how many nodes to wait for before the first round; later rounds take whoever is there.
         problems: what nodes did wrong, in sentences; filled while running.
+        suppression: who has opted out, read anew in every round; None: opt-outs are not taken, the list stays empty.
     """
 
     schedule: Schedule
@@ -83,13 +85,18 @@ class Coordinator:
     observe: Callable[[RoundReport], None]
     nodes: int = 1
     problems: list[str] = field(default_factory=list)
+    suppression: SuppressionList | None = None
     _releases: list[Release] = field(default_factory=list)
     _reports: list[RoundReport] = field(default_factory=list)
 
     def run(self, grid: Grid) -> Outcome:
         """Every round of the schedule, or as far as the budget and the population carry.
 
-        A void round costs its reserved budget and the run goes on; an exhausted budget ends it cleanly.
+        A void round costs its reserved budget and the run goes on; an exhausted budget ends it cleanly. Who opts out
+        is not asked from the next round on, and is left out of a secure sum that has not been frozen.
+
+        Raises:
+            SuppressionError: the list of opt-outs cannot be read. Nothing more is asked.
         """
         program, stopped = self._replay(), None
         self._await_nodes(grid)
@@ -114,11 +121,13 @@ class Coordinator:
             took_part = 0 if isinstance(closed, Void) else closed.participants
             self._report(plan, ended, cohort.size, took_part, sent, time.monotonic() - started)
             self.observe(self._reports[-1])
+        self._opted_out()  # whoever opted out after the last round stands in the ledger too
         return Outcome(program, tuple(self._releases), tuple(self._reports), stopped)
 
     def _finish(self, closed: RoundSum | Void, opened: OpenRound, program: ModelProgram) -> ModelProgram:
         """Record how the round ended; the program after it."""
         plan, query = opened.plan, opened.plan.query.query
+        closed = self._heed_opt_outs(closed, opened.cohort)
         if isinstance(closed, Void):
             self.book.void(opened.reservation, closed.reason)
             return program.absorb(query, None)
@@ -133,6 +142,7 @@ class Coordinator:
             closed.sentinels,
             provenance(program.settings, before, later),
             closed.rule,
+            closed.survivors,
         )
         self._releases.append(closed.release(receipt))
         return after
@@ -168,7 +178,7 @@ class Coordinator:
     def _enrol(self, grid: Grid, plan: RoundPlan) -> Cohort:
         """Ask every node anew: nodes come and go between rounds, and so do consents."""
         secure = plan.aggregation is Aggregation.SECURE
-        call = wire.encode_signed(wire.EnrolCall(plan.run_id, secure), self.key)
+        call = wire.encode_signed(wire.EnrolCall(plan.run_id, secure, plan.round), self.key)
         replies = {}
         for node, message in self._exchange(grid, wire.ENROL_ACTION, dict.fromkeys(sorted(grid.get_node_ids()), call)):
             if (
@@ -179,7 +189,31 @@ class Coordinator:
                 replies[node] = message
                 continue
             self.problems.append(f"round {plan.round}: node {node} did not answer the enrolment call")
-        return invite(dict(sorted(replies.items())), plan.minimum, plan.population)
+        return invite(dict(sorted(replies.items())), plan.minimum, plan.population, self._opted_out())
+
+    def _opted_out(self) -> frozenset[str]:
+        """Who has opted out by now, sealed in the ledger."""
+        if self.suppression is None:
+            return frozenset()
+        self.suppression.refresh()
+        return self.book.seal(self.suppression)
+
+    def _heed_opt_outs(self, closed: RoundSum | Void, cohort: Cohort) -> RoundSum | Void:
+        """No release if somebody in the sum is on the list that was sealed last. Edges do not say who is in theirs."""
+        try:
+            if not isinstance(closed, Void):
+                self.book.seals.check(cohort.devices() if closed.survivors is None else closed.survivors)
+        except OptOutError as problem:
+            return Void(closed.plan, str(problem))
+        return closed
+
+    def _freeze(self, survivors: Collection[str]) -> None:
+        """Seal the list anew; the sum of anybody on it is never unmasked."""
+        self._opted_out()
+        try:
+            self.book.seals.check(survivors)
+        except OptOutError as problem:
+            raise VoidRoundError(f"opted out before the sum was frozen: {problem}") from None
 
     def _call(self, opened: OpenRound, program: ModelProgram) -> wire.RoundCall:
         """The round's question; whom it goes to is left empty."""
@@ -201,6 +235,8 @@ class Coordinator:
             self.key,
             lambda calls: self._exchange(grid, wire.SECURE_ACTION, calls),
             self.problems,
+            self._opted_out,
+            self._freeze,
         )
         closed: RoundSum | Void
         try:
@@ -243,13 +279,6 @@ def _answer(total: RoundSum) -> Answer:
     return Answer(total.values, total.plan.noise_scale, total.plan.noise_multiplier, total.spread)
 
 
-def with_sentinel_rows(tensor: FloatArray, plan: RoundPlan) -> FloatArray:
-    """A public tensor over titles, with zero rows for the sentinels, where these come after titles."""
-    if not plan.query.over_titles:
-        return tensor
-    return np.vstack([tensor, np.zeros((plan.query.sentinels, tensor.shape[1]))])
-
-
 def pack(data: bytes) -> RecordDict:
     """One wire message as Flower content."""
     return RecordDict({wire.RECORD: ConfigRecord({wire.FIELD: data})})
@@ -266,9 +295,3 @@ def unpack(content: RecordDict) -> bytes:
     if not isinstance(data, bytes):
         raise MalformedMessageError("the Flower message carries no backrow message")
     return data
-
-
-def upload_bytes(plan: RoundPlan) -> int:
-    """Bytes of one device's encoded answer to this plan."""
-    blank = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
-    return len(wire.encode(wire.Contribution(plan.run_id, plan.round, plan.query.query, blank)))

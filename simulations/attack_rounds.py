@@ -21,9 +21,9 @@ from backrow.privacy.wire import BlindSum, IntArray, RoundCall
 from backrow.server.cohort import Cohort
 from backrow.server.programs.base import Answer, Question
 from backrow.server.programs.model import ModelProgram
+from backrow.server.questions import with_sentinel_rows
 from backrow.server.receipts import Reservation
 from backrow.server.round import OpenRound, RoundSum, Void
-from backrow.server.strategy import with_sentinel_rows
 from backrow.simulations.attack_scores import Evidence
 from backrow.simulations.pipeline import Committed
 from backrow.simulations.population import device_name

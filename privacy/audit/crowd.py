@@ -66,18 +66,13 @@ def _impossible(crowd: Crowd, reserved: Reserved, story: Story) -> str | None:
 
 
 def _stale(crowd: Crowd, reserved: Reserved, story: Story) -> str | None:
-    if reserved.opt_out is None:
+    """The last list that was sealed before a release binds it; whoever opts out later is in the next list."""
+    if reserved.opt_out is None or story.latest_opt_out is None:
         return "invites people although the ledger holds no sealed list of opt-outs before it."
-    for index in reversed(story.opt_outs):
-        if index < reserved.opt_out:
-            break
-        time, entry = story.opt_outs[index]
-        if (entry.root, time) == (crowd.opt_out_root, crowd.opt_out_time):
-            return None
-    return (
-        f"was not checked against the list of opt-outs that entry {reserved.opt_out} had sealed before the round, nor "
-        "against a later one."
-    )
+    time, entry = story.opt_outs[story.latest_opt_out]
+    if (entry.root, time) == (crowd.opt_out_root, crowd.opt_out_time):
+        return None
+    return f"was not checked against the list of opt-outs that entry {story.latest_opt_out} had sealed before it."
 
 
 def _lowered(index: int, minimum: int, demanded: int, found: Findings) -> None:
@@ -122,18 +117,58 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
             index,
             found,
         )
-        opted_out = lists.opt_outs.get(reserved.opt_out) if reserved.opt_out is not None else None
-        if opted_out is None:
-            continue
-        compared += 1
-        if both := set(people) & set(opted_out):
+        survivors = _survivors(lists, people, index, reserved, keys, story, found)
+        before, bound = (
+            None if sealed is None else lists.opt_outs.get(sealed) for sealed in (reserved.opt_out, reserved.sealed)
+        )
+        compared += before is not None and bound is not None and survivors is not None
+        if both := set(people) & set(before or ()):
             who = counted(len(both), "person", "people")
             found.add(
                 Fault.OPTED_OUT,
                 f"The round that entry {index} releases invited {who} who had opted out.",
                 index,
             )
+        elif both := set(survivors or ()) & set(bound or ()):
+            who = counted(len(both), "person", "people")
+            found.add(
+                Fault.OPTED_OUT,
+                f"The sum that entry {index} releases holds {who} who had opted out before it was frozen, as entry "
+                f"{reserved.sealed} says.",
+                index,
+            )
+    for index in lists.survivors.keys() - lists.participants.keys():
+        found.add(
+            Fault.LISTS, f"A list of survivors was handed over for entry {index} without that of those invited.", index
+        )
     return compared, len(story.releases)
+
+
+def _survivors(
+    lists: Lists,
+    invited: tuple[str, ...],
+    index: int,
+    reserved: Reserved,
+    keys: dict[bytes, bytes],
+    story: Story,
+    found: Findings,
+) -> tuple[str, ...] | None:
+    """Who is in a release's sum, or may be; None if the list of them was not handed over."""
+    crowd, people = reserved.crowd, lists.survivors.get(index)
+    root = None if crowd is None else crowd.survivors_root
+    if crowd is None or root is None:
+        if people is not None:
+            found.add(
+                Fault.LISTS, f"A list of survivors was handed over for entry {index}, which commits to none.", index
+            )
+        return invited
+    if people is None:
+        return None
+    _matches(people, Commitment(crowd.survived, root), _key(story, reserved.enrolment, keys), index, found)
+    if strangers := set(people) - set(invited):
+        who = counted(len(strangers), "person", "people")
+        found.add(Fault.LISTS, f"The sum that entry {index} releases holds {who} whom nobody had invited.", index)
+    return people
 
 
 def _key(story: Story, enrolment: int | None, keys: dict[bytes, bytes]) -> bytes | None:

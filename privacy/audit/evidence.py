@@ -94,15 +94,17 @@ class Lists:
         keys: 32 bytes each; the ledger says which was in force when.
         participants: index of a ReleaseEntry to the pseudonyms of everyone invited.
         opt_outs: index of an OptOutEntry to the pseudonyms on that list.
+        survivors: index of a ReleaseEntry to the pseudonyms of those in the sum, where that is known.
     """
 
     keys: tuple[bytes, ...]
     participants: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     opt_outs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    survivors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: bytes) -> "Lists":
-        """The lists in a JSON file: format, keys (hex), participants and opt_outs (index to list).
+        """The lists in a JSON file: format, keys (hex), participants, opt_outs and survivors (index to list).
 
         Raises:
             LedgerError: it is no such file.
@@ -114,7 +116,7 @@ class Lists:
             keys = tuple(bytes.fromhex(key) for key in read["keys"])
             if any(len(key) != KEY_BYTES for key in keys):
                 raise ValueError(f"a key has {KEY_BYTES} bytes")
-            return cls(keys, _people(read.get("participants", {})), _people(read.get("opt_outs", {})))
+            return cls(keys, *(_people(read.get(name, {})) for name in ("participants", "opt_outs", "survivors")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             raise LedgerError(f"this is not a file of pseudonym lists ({problem}): see docs/audit-guide.md") from None
 
@@ -125,6 +127,7 @@ class Lists:
             "keys": [key.hex() for key in self.keys],
             "participants": {str(index): list(people) for index, people in self.participants.items()},
             "opt_outs": {str(index): list(people) for index, people in self.opt_outs.items()},
+            "survivors": {str(index): list(people) for index, people in self.survivors.items()},
         }
         return json.dumps(written, indent=1, sort_keys=True).encode() + b"\n"
 

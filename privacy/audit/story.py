@@ -26,6 +26,7 @@ class Reserved:
         position: how many reservations stand before it.
         enrolment, opt_out: indices of the latest such entries before it; None if there were none.
         crowd, sentinels: of the first release that names it.
+        sealed: index of the latest list of opt-outs before that release: the one that binds it.
     """
 
     index: int
@@ -39,6 +40,7 @@ class Reserved:
     close_time: int | None = None
     crowd: Crowd | None = None
     sentinels: int | None = None
+    sealed: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +145,7 @@ class Story:
         self.claims.append(whole)
         if reserved.closing is Closing.OPEN:
             reserved.crowd, reserved.sentinels = entry.crowd, len(entry.sentinels)
+            reserved.sealed = self.latest_opt_out
             self._close(reserved, Closing.RELEASED, index, time)
 
     def _close(self, reserved: Reserved, closing: Closing, index: int, time: int) -> None:

@@ -94,15 +94,19 @@ class EnrolmentEntry:
 class OptOutEntry:
     """The suppression list as sealed at this entry's time: no later round may ask anybody on it.
 
+    It binds every release after it, also that of a round which is open now, until the next is sealed.
+
     Attributes:
         size, root: the commitment to the list (`pseudonyms.Commitment`).
+        asked: when the oldest of the requests arrived that no earlier list heeds; None: there is no such.
     """
 
     size: int
     root: bytes
+    asked: int | None = None
 
     def __post_init__(self) -> None:
-        check_counts(size=self.size)
+        check_counts(size=self.size, asked=self.asked or 0)
         check_hashes(root=self.root)
 
 

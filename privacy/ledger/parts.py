@@ -93,7 +93,10 @@ class Crowd:
         neighbours, threshold: k and t of the secure sum; None where an edge is trusted.
         participation_bound: most answers of one device in this sum.
         participants_size, participants_root: commitment to the pseudonyms of everyone invited.
-        opt_out_root, opt_out_time: the suppression list that they were checked against, and its entry's time.
+        opt_out_root, opt_out_time: the suppression list that they were checked against, and its entry's time: the
+            last that was sealed before this release.
+        survivors_root: commitment to the pseudonyms of those in the sum, as frozen; None where an edge adds, and who
+            is in the sum is not known: then everyone invited counts as such.
     """
 
     invited: int
@@ -107,12 +110,15 @@ class Crowd:
     participants_root: bytes
     opt_out_root: bytes
     opt_out_time: int
+    survivors_root: bytes | None = None
 
     def __post_init__(self) -> None:
         check_counts(invited=self.invited, survived=self.survived, minimum=self.minimum)
         check_counts(participation_bound=self.participation_bound, participants_size=self.participants_size)
         check_counts(neighbours=self.neighbours or 0, threshold=self.threshold or 0, opt_out_time=self.opt_out_time)
         check_hashes(participants_root=self.participants_root, opt_out_root=self.opt_out_root)
+        if self.survivors_root is not None:
+            check_hashes(survivors_root=self.survivors_root)
 
 
 @dataclass(frozen=True, slots=True)
