@@ -12,7 +12,7 @@ from typing import Any
 
 from backrow.client import Device, EventKind, WatchEvent
 from backrow.server.settings import RunSettings
-from tests.hosted import NOW, Person, Streams, name_of, open_device, own_stream, run_devices
+from tests.hosted import IN_MEMORY, NOW, Person, Streams, name_of, open_device, own_stream, run_devices
 from tests.transcripts import Transcript, assert_same
 
 Act = Callable[[Path, int, Device], Device]
@@ -47,7 +47,7 @@ def withdraw_and_restart(folder: Path, owner: int, device: Device) -> Device:
 
 def withdraw_and_go_on_watching(folder: Path, owner: int, device: Device) -> Device:
     device.set_consent(False)
-    device.record(WatchEvent(EventKind.COMPLETE, NOW - 1, "t7"))
+    device.record(WatchEvent(EventKind.COMPLETE, NOW - 1, "catalogued-07"))
     assert len(device.recommend(3)) == 3
     return device
 
@@ -78,7 +78,7 @@ def outcome_of(
     owner, name, since = silence.owner, name_of(silence.owner), silence.since
     waiting = [since] if since is not None else []
 
-    with tempfile.TemporaryDirectory(prefix="backrow-absence-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="backrow-absence-", dir=IN_MEMORY) as scratch:
         folder = Path(scratch)
 
         def happens(number: int, step: int, hosted: dict[str, Device]) -> None:

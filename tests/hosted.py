@@ -5,6 +5,7 @@ device's absence changes nothing but what its presence would have changed.
 """
 
 import itertools
+import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -39,9 +40,11 @@ NOW = 1_700_000_000
 ENROLLED = 8
 """N: it stands in the plan, whoever is there."""
 TITLES = [
-    {"id": f"t{n}", "name": f"Title {n}", "genres": ["Even", "Odd"][n % 2 :][:1], "year": 1990} for n in range(12)
+    {"id": f"catalogued-{n:02}", "name": f"Title {n}", "genres": ["Even", "Odd"][n % 2 :][:1], "year": 1990}
+    for n in range(12)
 ]
 FEATURES = np.array([[n % 2 == 0, n % 2 == 1] for n in range(12)], dtype=float)
+PUBLIC = KEY.public
 POLICY = DevicePolicy(
     largest_mu=100.0,
     smallest_cohort=2,
@@ -56,6 +59,9 @@ TRUSTED = RunSettings(
     catalogue=catalogue_digest([str(title["id"]) for title in TITLES]),
 )  # fmt: skip
 SECURE = replace(TRUSTED, run_id="secure", aggregation=Aggregation.SECURE, shares=True, minimum=3)
+
+IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where test devices may keep their vaults if a test opens hundreds: every change of one waits for the disk."""
 
 ENROL, ANSWER = 0, 1
 """Steps of a round at which something may happen; those of a secure sum after ENROL are 1 to 5."""
@@ -76,7 +82,9 @@ class Person:
 
 def watched(titles: Sequence[int]) -> tuple[WatchEvent, ...]:
     """Titles watched to the end, by number."""
-    return tuple(WatchEvent(EventKind.COMPLETE, NOW - 1000 + at, f"t{title}") for at, title in enumerate(titles))
+    return tuple(
+        WatchEvent(EventKind.COMPLETE, NOW - 1000 + at, str(TITLES[title]["id"])) for at, title in enumerate(titles)
+    )
 
 
 def own_stream(owner: int) -> Callable[[], RandomSource]:
@@ -95,7 +103,7 @@ def open_device(folder: Path, owner: int, streams: Streams = own_stream) -> Devi
     return Device.open(
         folder / name_of(owner),
         bytes([owner + 1]) * 32,
-        coordinator_key=KEY.public,
+        coordinator_key=PUBLIC,
         policy=POLICY,
         clock=lambda: NOW,
         random=streams(owner),
@@ -116,7 +124,7 @@ class PlacedEdge(DeviceEdge):
     """Counts rounds, and lets something happen to its devices before each step."""
 
     def __init__(self, devices: dict[str, Device], happens: Happens) -> None:
-        super().__init__(devices, KEY.public)
+        super().__init__(devices, PUBLIC)
         self.hosted, self._happens, self.round = devices, happens, 0
 
     def enrol(self, call: bytes) -> bytes:

@@ -31,9 +31,10 @@ def scenes(draw: st.DrawFn, aggregation: Aggregation) -> tuple[list[Person], Sil
     people = draw(st.lists(PEOPLE, min_size=fewest, max_size=ENROLLED))
     owner, rounds = draw(st.integers(0, len(people) - 1)), draw(st.integers(0, 2))
     last = UNMASK if aggregation is Aggregation.SECURE else ANSWER
-    moments = [None, *itertools.product(range(1, rounds + 2), range(ENROL, last + 1))]
-    since = draw(st.sampled_from(moments))
-    never = since is None and draw(st.booleans())
+    when = draw(st.sampled_from(["never granted", "before the run", "in the run", "in the run"]))
+    moments = list(itertools.product(range(1, rounds + 2), range(ENROL, last + 1)))
+    since = draw(st.sampled_from(moments)) if when == "in the run" else None
+    never = when == "never granted"
     people[owner] = replace(people[owner], grants=not never)
     silence = Silence(owner, nothing if never else draw(st.sampled_from(ACTS)), since)
     run = SECURE if aggregation is Aggregation.SECURE else TRUSTED
@@ -48,7 +49,7 @@ def check(scene: tuple[list[Person], Silence, RunSettings, int]) -> None:
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
-@settings(SLOW, max_examples=15)
+@settings(SLOW, max_examples=25)
 @given(scenes(Aggregation.TRUSTED))
 def test_before_trusted_edges_a_device_that_withholds_is_absent_to_the_byte(
     scene: tuple[list[Person], Silence, RunSettings, int],
@@ -56,7 +57,7 @@ def test_before_trusted_edges_a_device_that_withholds_is_absent_to_the_byte(
     check(scene)
 
 
-@settings(SLOW, max_examples=10)
+@settings(SLOW, max_examples=15)
 @given(scenes(Aggregation.SECURE))
 def test_in_secure_sums_a_device_that_withholds_is_absent_to_the_byte(
     scene: tuple[list[Person], Silence, RunSettings, int],
