@@ -25,9 +25,9 @@ class GrowingLedger:
     key: SigningKey = COORDINATOR
     lines: list[bytes] = field(default_factory=list)
 
-    def reserve(self, plan: RoundPlan, time: int = NOW) -> LedgerProof:
+    def reserve(self, plan: RoundPlan, time: int = NOW, purpose: Purpose = Purpose.TRAIN) -> LedgerProof:
         """Add a reservation and show it."""
-        return self.add(ReserveEntry(Purpose.TRAIN, plan, Basis.SCHEDULED, Spent(1.0, 1e-5, 1)), time)
+        return self.add(ReserveEntry(purpose, plan, Basis.SCHEDULED, Spent(1.0, 1e-5, 1)), time)
 
     def add(self, body: Body, time: int = NOW) -> LedgerProof:
         """Add any entry and show it as if it were a reservation."""
