@@ -104,7 +104,7 @@ class SuppressionList:
                 f"the list of opt-outs {path} cannot be read ({problem.strerror}): restore it; until then nobody is "
                 "asked, because somebody may be on it"
             ) from None
-        if data == self._data:
+        if self._data and data == self._data:
             return
         if not data.startswith(self._data or _header()) or not data.endswith(b"\n"):
             raise SuppressionError(

@@ -40,6 +40,8 @@ def with_empty_devices(population: Population, number: int) -> Population:
         population,
         starts=np.pad(population.starts, (0, number), mode="edge"),
         granted=np.pad(population.granted, (0, number), constant_values=True),
+        opted_out=np.pad(population.opted_out, (0, number)),
+        children=np.pad(population.children, (0, number)),
         fresh=np.pad(population.fresh, (0, number), constant_values=-1),
         passed_starts=np.pad(population.passed_starts, (0, number), mode="edge"),
     )

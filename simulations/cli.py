@@ -116,6 +116,12 @@ def mount(words: list[str]) -> None:
         app.command(name="witness", epilog="Example: backrow witness runs/first --key coordinator.pub")(witness)
     else:
         app.command(name="witness", help="Watch a ledger grow, and cosign its checkpoint.")(_nothing)
+    if asked == ["opt-out"]:
+        from backrow.server.cli import opt_out
+
+        app.command(name="opt-out", epilog="Example: backrow opt-out runs/first request.bin")(opt_out)
+    else:
+        app.command(name="opt-out", help="Put an owner's signed opt-out on a coordinator's list.")(_nothing)
 
 
 def _nothing() -> None:

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,23 +14,25 @@ from backrow.privacy.accounting.claim import claim
 from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import DataError
 from backrow.privacy.plan import Aggregation, Schedule
-from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.secagg.parameters import Tolerance, neighbourhood
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.defaults import default_steps
 from backrow.server.programs.model import ModelProgram
 from backrow.server.settings import RunSettings, commit_schedule
+from backrow.simulations.consents import Changes, draw_owners, fewest_present
 from backrow.simulations.datasets.dataset import Dataset, Interactions
 from backrow.simulations.datasets.registry import load
 from backrow.simulations.event_generator import generate
 from backrow.simulations.population import Population
-from backrow.simulations.scenario import Scenario
+from backrow.simulations.scenario import ConsentSection, Scenario
 from backrow.simulations.splits import Split, make_split, tuning_view
 
 DAY = 86_400
 
 MOST_MASKED = 1_000
 """Devices up to which the secure sum is the default."""
+MOST_QUESTIONS = 3
+"""Rounds besides the training rounds, at most: two counts and the evaluation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,13 @@ def people(
     order = np.lexsort((train.title, train.user))
     user, title = train.user[order], train.title[order]
     starts = np.searchsorted(user, np.arange(viewers + 1)).astype(np.int64)
-    granted = SeededRandom(scenario.seed, "consent").numpy().random(viewers) >= scenario.cohort.withheld
+    owners = draw_owners(scenario.seed, scenario.cohort.withheld, scenario.consent, user, title, viewers)
+    who = (owners.opted_out, owners.children)
     held_out = np.full(viewers, -1, dtype=np.int32) if fresh is None else fresh
     if scenario.data.signals == "interactions":
         recent = train.timestamp[order] >= now - recent_seconds
         nobody, nothing = np.zeros_like(starts), np.zeros(0, dtype=np.int32)
-        return Population(starts, title, np.ones(len(title)), recent, granted, held_out, nobody, nothing)
+        return Population(starts, title, np.ones(len(title)), recent, owners.granted, held_out, nobody, nothing, *who)
     rows = {name: row for row, name in enumerate(dataset.catalogue.ids)}
     histories = []
     for viewer in range(viewers):
@@ -103,10 +107,11 @@ def people(
         np.concatenate([history.titles for history in histories]),
         np.concatenate([history.weights for history in histories]),
         np.concatenate([history.recent for history in histories]),
-        granted,
+        owners.granted,
         held_out,
         _starts([len(history.passed) for history in histories]),
         np.concatenate([history.passed for history in histories]),
+        *who,
     )
 
 
@@ -117,8 +122,16 @@ def _starts(sizes: Sequence[int]) -> NDArray[np.int64]:
 
 def run_id(scenario: Scenario, dataset: Dataset) -> str:
     """Names what is computed: settings and data, not where or by how many nodes. 16 hex digits."""
-    settings = scenario.model_dump_json(exclude={"engine": True, "nodes": True, "data": {"name", "path"}})
+    left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}}
+    if scenario.consent == ConsentSection():
+        left_out["consent"] = True  # it names what it named before there was this section
+    settings = scenario.model_dump_json(exclude=left_out)
     return hashlib.sha256(f"{settings}\n{dataset.fingerprint}".encode()).hexdigest()[:16]
+
+
+def changes_of(scenario: Scenario) -> Changes:
+    """How consent and reach change in a scenario."""
+    return Changes(scenario.consent.flips, scenario.consent.offline)
 
 
 def places_of(scenario: Scenario, devices: int) -> tuple[Aggregation, bool]:
@@ -149,7 +162,8 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     privacy, model = scenario.privacy, scenario.model
     population = len(prepared.population)
     steps = default_steps(scenario.trainer, privacy.epsilon)
-    granting = int(prepared.population.granted.sum())
+    rounds = steps.rounds if model.rounds is None or scenario.trainer == "prior" else model.rounds
+    granting = fewest_present(prepared.population.owners, changes_of(scenario), rounds + MOST_QUESTIONS)
     aggregation, shares = places_of(scenario, population)
     settings = RunSettings(
         run_id=run_id(scenario, prepared.dataset),
@@ -159,7 +173,7 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         titles=len(prepared.dataset.catalogue.ids),
         population=population,
         minimum=scenario.cohort.minimum or _default_minimum(scenario, granting, shares),
-        rounds=steps.rounds if model.rounds is None or scenario.trainer == "prior" else model.rounds,
+        rounds=rounds,
         learning_rate=steps.learning_rate if model.learning_rate is None else model.learning_rate,
         popularity_share=model.popularity_share,
         recent_share=model.recent_share,

@@ -1,6 +1,6 @@
 """A simulated population: a folder of memory-mapped arrays that any process can open a part of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -10,12 +10,27 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from backrow.client.answers import BLOCK
-from backrow.client.edge import SimulatedEdge
+from backrow.client.edge import Edge, SimulatedEdge
 from backrow.client.history import RawHistory
+from backrow.client.secure import Memory
+from backrow.privacy import wire
 from backrow.privacy.randomness import RandomSource, SeededRandom
-from backrow.privacy.wire_secure import ADVERTISE, UNMASK
+from backrow.privacy.signing import SigningKey
+from backrow.privacy.wire_secure import ADVERTISE, UNMASK, SecureCall
+from backrow.simulations.consents import STEADY, Changes, Owners, consents_at, in_reach
 
-_ARRAYS = ("starts", "titles", "weights", "recent", "granted", "fresh", "passed_starts", "passed")
+_ARRAYS = (
+    "starts",
+    "titles",
+    "weights",
+    "recent",
+    "granted",
+    "fresh",
+    "passed_starts",
+    "passed",
+    "opted_out",
+    "children",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +42,11 @@ class Population:
         titles: catalogue rows, ascending and distinct within a device.
         weights: confidence weights, > 0.
         recent: watched within the public recency window.
-        granted: shape (devices,), whether the owner grants contributions.
+        granted: shape (devices,), whether the owner grants contributions, at the start.
         fresh: shape (devices,), catalogue row of the title held out for evaluation; -1: none.
         passed_starts: shape (devices + 1,), where each device's entries of `passed` start.
         passed: catalogue rows known to the owner that do not count.
+        opted_out, children: shape (devices,), who never grants: on the coordinator's list, or a child profile.
     """
 
     starts: NDArray[np.int64]
@@ -41,6 +57,13 @@ class Population:
     fresh: NDArray[np.int32]
     passed_starts: NDArray[np.int64]
     passed: NDArray[np.int32]
+    opted_out: NDArray[np.bool_]
+    children: NDArray[np.bool_]
+
+    @property
+    def owners(self) -> Owners:
+        """What they say at the start."""
+        return Owners(self.granted, self.opted_out, self.children)
 
     def __len__(self) -> int:
         return len(self.granted)
@@ -75,23 +98,58 @@ class EdgeOpener:
         seed: of the run.
         coordinator_key: pinned public key.
         dropouts: share of devices that vanish at some step of every secure sum.
+        changes: of consent and reach, from round to round.
     """
 
     folder: Path
     seed: int
     coordinator_key: bytes
     dropouts: float = 0.0
+    changes: Changes = STEADY
 
-    def __call__(self, partition: int, partitions: int) -> SimulatedEdge:
+    def __call__(self, partition: int, partitions: int) -> Edge:
         """The edge of one node: whole blocks, dealt round robin. One BLAS thread, for determinism."""
         threadpool_limits(1)
-        return _open(self, partition, partitions)
+        if self.changes.any:
+            return ChangingEdge(lambda number: _open(self, partition, partitions, number), self.coordinator_key)
+        return _open(self, partition, partitions, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class ChangingEdge:
+    """An edge whose devices come and go between rounds; to the coordinator it is one.
+
+    Attributes:
+        at: round to the edge as it is in that round.
+        coordinator_key: pinned public key.
+    """
+
+    at: Callable[[int], SimulatedEdge]
+    coordinator_key: bytes
+
+    def enrol(self, call: bytes) -> bytes:
+        """Which devices grant, and are in reach, in the round that the call is before."""
+        message = wire.decode_signed(call, self.coordinator_key)
+        return self.at(message.round if isinstance(message, wire.EnrolCall) else 1).enrol(call)
+
+    def answer(self, call: bytes) -> bytes:
+        """The sum over those of them who are asked."""
+        message = wire.decode_signed(call, self.coordinator_key)
+        return self.at(message.plan.round if isinstance(message, wire.RoundCall) else 1).answer(call)
+
+    def secure(self, call: bytes, memory: Memory) -> bytes:
+        """One step of a secure sum."""
+        message = wire.decode(call)
+        return self.at(message.round if isinstance(message, SecureCall) else 1).secure(call, memory)
 
 
 @lru_cache(maxsize=16)
-def _open(opener: EdgeOpener, partition: int, partitions: int) -> SimulatedEdge:
+def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> SimulatedEdge:
     population = Population.open(opener.folder)
-    slots = hosted_slots(population.granted, partition, partitions)
+    owners, changes = population.owners, opener.changes
+    present = consents_at(owners, opener.seed, changes, number)
+    present = present & in_reach(len(present), opener.seed, changes, number)
+    slots = hosted_slots(present, partition, partitions)
 
     def random(purpose: str, number: int, index: int) -> RandomSource:
         return SeededRandom(opener.seed, purpose, number, index)
@@ -115,10 +173,15 @@ def vanishing_step(seed: int, dropouts: float, number: int, slot: int) -> int | 
 
 
 def hosted_slots(granted: NDArray[np.bool_], partition: int, partitions: int) -> Sequence[int]:
-    """Slots of the granting devices of one node, ascending: blocks partition, partition + partitions, ..."""
+    """Slots of the devices of one node that grant, ascending: blocks partition, partition + partitions, ..."""
     slots = np.arange(len(granted))
     mine = (slots // BLOCK) % partitions == partition
     return [int(slot) for slot in slots[mine & granted]]
+
+
+def device_key(seed: int, slot: int) -> SigningKey:
+    """The identity key that a simulated device has at its edge."""
+    return SigningKey(SeededRandom(seed, "identity", 0, slot).bytes(32))
 
 
 def device_name(slot: int) -> str:

@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from backrow.server.strategy import RoundReport
-from backrow.simulations.pipeline import Committed, Prepared
+from backrow.simulations.consents import consent_notes
+from backrow.simulations.pipeline import Committed, Prepared, changes_of
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained
 
@@ -57,8 +58,8 @@ def warnings_of(prepared: Prepared, committed: Committed, trained: Trained) -> t
     return (*warnings, *trained.problems)
 
 
-def notes_of(scenario: Scenario, committed: Committed) -> tuple[str, ...]:
-    """What was done, in sentences, for results.json and the report."""
+def notes_of(scenario: Scenario, prepared: Prepared, committed: Committed, rounds: int) -> tuple[str, ...]:
+    """What was done in so many rounds, in sentences, for results.json and the report."""
     scope = "titles that occur in the data" if scenario.data.catalogue == "rated" else "the whole public catalogue"
     notes = [
         f"rankings are over {committed.settings.titles} titles ({scope})",
@@ -66,6 +67,7 @@ def notes_of(scenario: Scenario, committed: Committed) -> tuple[str, ...]:
         "the figures of the models are the simulator's ground truth; they are not released and cost no privacy",
         *_evaluation_notes(committed),
         "tuning is outside epsilon",
+        *consent_notes(prepared.population.owners, scenario.seed, changes_of(scenario), rounds),
     ]
     if scenario.trainer == "opacus-event":
         from backrow.privacy.accounting.event_level import event_claim

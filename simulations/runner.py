@@ -23,7 +23,7 @@ from backrow.privacy.units import PrivacyClaim
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import Outcome, RoundReport
 from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer, released_figures
-from backrow.simulations.pipeline import Committed, Prepared, commit, prepare
+from backrow.simulations.pipeline import Committed, Prepared, changes_of, commit, prepare
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.records import notes_of, round_row, warnings_of, write_metrics
 from backrow.simulations.report.run_report import write_report
@@ -132,7 +132,7 @@ def _run_into(
         rows=tuple(rows),
         warnings=warnings_of(prepared, committed, finished.trained),
         simulated=committed.claim.simulated,
-        notes=notes_of(scenario, committed),
+        notes=notes_of(scenario, prepared, committed, len(finished.trained.outcome.reports)),
         released=finished.released,
     )
     rounds = [round_row(report) for report in finished.trained.outcome.reports]
@@ -230,7 +230,7 @@ def finish_model(
     trained = train(
         committed, prepared.population, folder,
         engine=scenario.engine, nodes=scenario.nodes, seed=scenario.seed, dropouts=scenario.cohort.dropouts,
-        observe=on_round, publish=publish, resume=resumed,
+        changes=changes_of(scenario), observe=on_round, publish=publish, resume=resumed,
     )  # fmt: skip
     outcome = trained.outcome
     if not outcome.releases:

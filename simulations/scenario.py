@@ -130,6 +130,24 @@ class CohortSection(Section):
     dropouts: float = Field(default=0.0, ge=0, lt=1)
 
 
+class ConsentSection(Section):
+    """What owners say, besides `cohort.withheld`, and how it changes.
+
+    Attributes:
+        opt_outs: share of owners who have opted out for the whole account, in [0, 1): the coordinator's list.
+        children: share of child profiles, in [0, 1): they never contribute.
+        taste: from -1 (who withholds or opts out watches what few watch) over 0 (anybody) to 1 (what most watch).
+        flips: probability, per round, that an owner who is neither says the opposite from there on.
+        offline: probability, per round, that a device is away.
+    """
+
+    opt_outs: float = Field(default=0.0, ge=0, lt=1)
+    children: float = Field(default=0.0, ge=0, lt=1)
+    taste: float = Field(default=0.0, ge=-1, le=1)
+    flips: float = Field(default=0.0, ge=0, le=1)
+    offline: float = Field(default=0.0, ge=0, lt=1)
+
+
 class EventSection(Section):
     """Local DP-SGD over single watch events; read by the trainer `opacus-event` only.
 
@@ -200,6 +218,7 @@ class Scenario(Section):
     privacy: PrivacySection = PrivacySection()
     model: ModelSection = ModelSection()
     cohort: CohortSection = CohortSection()
+    consent: ConsentSection = ConsentSection()
     event: EventSection = EventSection()
     evaluation: EvaluationSection = EvaluationSection()
 

@@ -2,13 +2,17 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from backrow.privacy.accounting.claim import claim_of
 from backrow.privacy.audit.evidence import Lists
+from backrow.privacy.consent import EVERYTHING, ConsentRecord, OptOutRequest, sign_opt_out
 from backrow.privacy.ledger.parts import Stamp
+from backrow.privacy.plan import Aggregation
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.units import PrivacyClaim
@@ -16,12 +20,12 @@ from backrow.server.archive import Archive
 from backrow.server.book import Book
 from backrow.server.policy import LedgerPolicy
 from backrow.server.strategy import Coordinator, Outcome, RoundReport
+from backrow.server.suppression import COORDINATOR, SuppressionList, keep_enrolled
+from backrow.simulations.consents import STEADY, Changes
 from backrow.simulations.pipeline import Committed
-from backrow.simulations.population import EdgeOpener, Population
+from backrow.simulations.population import EdgeOpener, Population, device_key, device_name
 
 RELEASES, LISTS = "releases", "auditor/lists.json"
-OPT_OUT_INDEX = 3
-"""Entry of the empty suppression list that a ledger begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,25 +53,55 @@ def epoch_key(seed: int) -> bytes:
     return SeededRandom(seed, "epoch-key").bytes(32)
 
 
-def open_book(committed: Committed, folder: Path, seed: int, *, resume: bool) -> Book:
+def open_list(population: Population, folder: Path, seed: int, secure: bool, *, resume: bool) -> SuppressionList:
+    """Begin the list of opt-outs with those of the scenario, each signed by its device, or go on with it.
+
+    Args:
+        secure: devices enrol with their identity keys; without them, and without opt-outs, none are kept, and the
+            run takes no further opt-outs.
+    """
+    place = folder / COORDINATOR
+    if resume:
+        return SuppressionList.open(place)
+    opted_out = np.flatnonzero(population.opted_out)
+    suppression = SuppressionList.create(place)
+    if secure or len(opted_out):
+        enrolled = {device_name(slot): device_key(seed, slot).public for slot in range(len(population))}
+        keep_enrolled(place, enrolled)
+        now, requests = clock(), []
+        for slot in map(int, opted_out):
+            key = device_key(seed, slot)
+            record = ConsentRecord(key.public, EVERYTHING, False, 1, now)
+            requests.append(sign_opt_out(OptOutRequest(record, device_name(slot)), key))
+        if requests:
+            suppression.add_all(requests, enrolled, now)
+    return suppression
+
+
+def open_book(committed: Committed, folder: Path, seed: int, suppression: SuppressionList, *, resume: bool) -> Book:
     """Begin the ledger of a run, or go on with it."""
     settings, schedule = committed.settings, committed.schedule
     stamp = Stamp.SIMULATED if schedule.simulated else Stamp.PRODUCTION
     policy = LedgerPolicy(settings.epsilon, settings.delta, settings.minimum, stamp)
     key, epoch = coordinator_key(seed), epoch_key(seed)
     if resume:
-        return Book.resume(folder, key, policy, schedule, epoch, clock)
-    return Book.begin(folder, key, policy, schedule, settings.population, epoch, clock)
+        return Book.resume(folder, key, policy, schedule, epoch, clock, suppression)
+    return Book.begin(folder, key, policy, schedule, settings.population, epoch, clock, suppression)
 
 
-def keep_lists(folder: Path, participants: Mapping[int, tuple[str, ...]], key: bytes) -> None:
-    """Add to the secret part of an audit: who was invited, and the key of the pseudonym hashes.
+def keep_lists(folder: Path, book: Book, key: bytes) -> None:
+    """Add to the secret part of an audit: who was invited, asked not to be, is in each sum; and the key of the hashes.
 
     In a simulation it lies beside the ledger; a real coordinator hands it to an auditor and to nobody else.
     """
     path = folder / LISTS
-    earlier = Lists.parse(path.read_bytes()) if path.exists() else Lists((key,), {}, {OPT_OUT_INDEX: ()})
-    merged = Lists(earlier.keys, {**earlier.participants, **participants}, earlier.opt_outs)
+    earlier = Lists.parse(path.read_bytes()) if path.exists() else Lists((key,))
+    merged = Lists(
+        earlier.keys,
+        {**earlier.participants, **book.participants},
+        {**earlier.opt_outs, **book.seals.lists},
+        {**earlier.survivors, **book.survivors},
+    )
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(merged.encode())
 
@@ -86,6 +120,7 @@ def train(
     nodes: int,
     seed: int,
     dropouts: float = 0.0,
+    changes: Changes = STEADY,
     observe: Callable[[RoundReport], None],
     publish: Callable[[Outcome, PrivacyClaim], tuple[bytes, bytes]],
     resume: bool = False,
@@ -94,6 +129,7 @@ def train(
 
     Args:
         dropouts: share of devices that vanish at some step of every secure sum.
+        changes: of consent and reach, from round to round.
         publish: writes the model bundle; gives the hashes of its manifest and tensors for the ledger.
         resume: go on with the ledger that is there.
 
@@ -106,20 +142,23 @@ def train(
     from backrow.server.app import make_server_app
 
     key = coordinator_key(seed)
-    book = open_book(committed, folder, seed, resume=resume)
+    secure = committed.settings.aggregation is Aggregation.SECURE
+    suppression = open_list(population, folder, seed, secure, resume=resume)
+    book = open_book(committed, folder, seed, suppression, resume=resume)
 
     def noise(number: int) -> RandomSource:
         return SeededRandom(seed, "noise", number)
 
     coordinator = Coordinator(
-        committed.schedule, committed.program, book, Archive(folder / RELEASES), key, noise, observe, nodes
-    )
+        committed.schedule, committed.program, book, Archive(folder / RELEASES), key, noise, observe, nodes,
+        suppression=suppression,
+    )  # fmt: skip
     outcomes: list[Outcome] = []
     started = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="backrow-population-") as scratch:
             population.write(Path(scratch) / "population")
-            opener = EdgeOpener(Path(scratch) / "population", seed, key.public, dropouts)
+            opener = EdgeOpener(Path(scratch) / "population", seed, key.public, dropouts, changes)
             server_app, client_app = make_server_app(coordinator, outcomes.append), make_client_app(opener)
             if engine == "flower":
                 from backrow.simulations.runner_flower import run_flower as run_engine
@@ -134,5 +173,5 @@ def train(
             book.publish([release.receipt for release in outcome.releases], *publish(outcome, spent))
         return Trained(outcome, spent, seconds, tuple(coordinator.problems))
     finally:
-        keep_lists(folder, book.participants, epoch_key(seed))
+        keep_lists(folder, book, epoch_key(seed))
         book.close()
