@@ -1,4 +1,4 @@
-"""Withholding consent against not being there: the two runs that must be the same bytes (CONSENT, test (a)).
+"""Withholding consent against not being there: the two runs that must be the same bytes (CONSENT, tests (a) and (b)).
 
 Whoever withdraws while a round is open is compared with a device that goes out of reach at that moment for good:
 after the freeze its vector stays in that one sum, and both are missed alike.
@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from backrow.client import Device, EventKind, WatchEvent
+from backrow.privacy.consent import PlatformSignal, Purpose
 from backrow.server.settings import RunSettings
-from tests.hosted import IN_MEMORY, NOW, Person, Streams, name_of, open_device, own_stream, run_devices
+from backrow.server.suppression import SuppressionList
+from tests.hosted import IN_MEMORY, LISTS, NOW, Person, Streams, name_of, open_device, own_stream, run_devices
 from tests.transcripts import Transcript, assert_same
 
 Act = Callable[[Path, int, Device], Device]
@@ -52,16 +54,55 @@ def withdraw_and_go_on_watching(folder: Path, owner: int, device: Device) -> Dev
     return device
 
 
-ACTS: tuple[Act, ...] = (withdraw, waver, erase, withdraw_and_restart, withdraw_and_go_on_watching)
+def withdraw_all(folder: Path, owner: int, device: Device) -> Device:
+    device.withdraw_all()
+    return device
+
+
+def set_a_signal(folder: Path, owner: int, device: Device) -> Device:
+    device.signals({PlatformSignal.GLOBAL_PRIVACY_CONTROL})
+    device.signals(())
+    return device
+
+
+def grant_something_else(folder: Path, owner: int, device: Device) -> Device:
+    device.set_consent(True, Purpose.TRENDS)
+    device.set_consent(False, Purpose.TRAIN)
+    return device
+
+
+def opt_out(folder: Path, owner: int, device: Device) -> Device:
+    """The owner tells the coordinator; from here on the device is on the suppression list."""
+    request = device.opt_out_request(name_of(owner))
+    assert SuppressionList.open(folder / "run" / LISTS).add(request, {name_of(owner): device.identity}, NOW)
+    return device
+
+
+def opt_out_but_grant_here(folder: Path, owner: int, device: Device) -> Device:
+    """The list says no, the device says yes: one of them is out of date."""
+    opt_out(folder, owner, device)
+    device.set_consent(True)
+    return device
+
+
+ACTS: tuple[Act, ...] = (
+    withdraw, waver, erase, withdraw_and_restart, withdraw_and_go_on_watching, withdraw_all, set_a_signal,
+    grant_something_else,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """An owner withholds: from before the run if `since` is None, else from that step of that round on."""
+    """An owner withholds: from before the run if `since` is None, else from that step of that round on.
+
+    Attributes:
+        listed: the act tells the coordinator, so the device that goes out of reach has done it too (CONSENT, (b)).
+    """
 
     owner: int
     act: Act = withdraw
     since: tuple[int, int] | None = None
+    listed: bool = False
 
 
 def outcome_of(
@@ -84,18 +125,21 @@ def outcome_of(
         def happens(number: int, step: int, hosted: dict[str, Device]) -> None:
             if name in hosted and waiting and (number, step) >= waiting[0]:
                 waiting.clear()
-                if absent:
-                    hosted.pop(name).close()
-                else:
-                    hosted[name] = silence.act(folder, owner, hosted[name])
+                silence_now(hosted)
 
         def before(devices: dict[str, Device]) -> None:
-            if since is None and not absent:
+            if since is None and name in devices:
+                silence_now(devices)
+
+        def silence_now(devices: dict[str, Device]) -> None:
+            if silence.listed or not absent:
                 devices[name] = silence.act(folder, owner, devices[name])
+            if absent:
+                devices.pop(name).close()
 
         return run_devices(
             people, folder, settings=run, nodes=nodes, happens=happens, before=before, streams=streams(),
-            never=owner if absent and since is None else None, **build,
+            never=owner if absent and since is None and not silence.listed else None, **build,
         )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from backrow.server.policy import LedgerPolicy
 from backrow.server.programs.model import ModelProgram
 from backrow.server.registry import write_first_bundle
 from backrow.server.settings import RunSettings, commit_schedule
+from backrow.server.suppression import SuppressionList
 from backrow.simulations.runner_inprocess import run_inprocess
 from tests.transcripts import RecordedCoordinator, Transcript, files_in
 
@@ -62,6 +63,9 @@ SECURE = replace(TRUSTED, run_id="secure", aggregation=Aggregation.SECURE, share
 
 IN_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where test devices may keep their vaults if a test opens hundreds: every change of one waits for the disk."""
+
+LISTS = "lists"
+"""Folder of the suppression list, in the run folder."""
 
 ENROL, ANSWER = 0, 1
 """Steps of a round at which something may happen; those of a secure sum after ENROL are 1 to 5."""
@@ -155,8 +159,9 @@ def coordinator_of(settings: RunSettings, folder: Path, nodes: int) -> RecordedC
         return SeededRandom(5, "noise", number)
 
     return RecordedCoordinator(
-        schedule, program, book, Archive(folder / "releases"), KEY, noise, lambda report: None, nodes
-    )
+        schedule, program, book, Archive(folder / "releases"), KEY, noise, lambda report: None, nodes,
+        suppression=SuppressionList.create(folder / LISTS),
+    )  # fmt: skip
 
 
 def run_devices(
@@ -191,8 +196,8 @@ def run_devices(
                 stack.callback(device.close)
                 settle(device, person, bundle)
                 devices[name_of(owner)] = device
-        before(devices)
         coordinator = coordinator_of(plan(settings, devices), folder / "run", nodes)
+        before(devices)
         edges = []
         for node in range(nodes):
             mine = [name_of(owner) for owner in range(node, len(people), nodes)]

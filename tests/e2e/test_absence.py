@@ -1,4 +1,4 @@
-"""A device that withholds consent, and the same run without that device: the same bytes (CONSENT, test (a)).
+"""A device that withholds consent, and the same run without that device: the same bytes (CONSENT, tests (a), (b)).
 
 Byte for byte equal: every message that the coordinator sees or sends, in order, every release, every ledger line
 and all else in the run folder. `test_absence_leaks` shows that the comparison finds builds that leak.
@@ -12,11 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from backrow.client import EventKind, WatchEvent
+from backrow.privacy import wire
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.wire_secure import UNMASK
 from backrow.server.settings import RunSettings
-from tests.absence import ACTS, Silence, compare, nothing
+from tests.absence import ACTS, Silence, compare, nothing, opt_out, opt_out_but_grant_here, outcome_of
 from tests.hosted import ANSWER, ENROL, ENROLLED, NOW, SECURE, TRUSTED, Person, watched
+from tests.transcripts import CAME, DifferentError, assert_same
 
 WITH_SEARCHES = st.lists(st.integers(0, 11), max_size=6).map(
     lambda titles: (*watched(titles), WatchEvent(EventKind.SEARCH, NOW - 5, query=f"films about {len(titles)}"))
@@ -72,3 +74,42 @@ def test_many_devices_that_withhold_are_absent_to_the_byte(
     scene: tuple[list[Person], Silence, RunSettings, int],
 ) -> None:
     check(scene)
+
+
+@st.composite
+def opt_outs(draw: st.DrawFn) -> tuple[list[Person], Silence, RunSettings, int]:
+    """The same scenes, but the owner tells the coordinator."""
+    people, silence, run, nodes = draw(st.one_of(scenes(Aggregation.TRUSTED), scenes(Aggregation.SECURE)))
+    return people, replace(silence, act=opt_out, listed=True), run, nodes
+
+
+@settings(SLOW, max_examples=20)
+@given(opt_outs())
+def test_a_device_that_opts_out_is_one_that_opts_out_and_is_offline_from_then_on_to_the_byte(
+    scene: tuple[list[Person], Silence, RunSettings, int],
+) -> None:
+    check(scene)
+
+
+@pytest.mark.long
+@settings(SLOW, max_examples=300)
+@given(opt_outs())
+def test_many_devices_that_opt_out_are_offline_from_then_on_to_the_byte(
+    scene: tuple[list[Person], Silence, RunSettings, int],
+) -> None:
+    check(scene)
+
+
+@pytest.mark.parametrize("run", [TRUSTED, SECURE], ids=lambda run: run.run_id)
+def test_a_device_on_the_list_that_still_grants_changes_nothing_but_its_edges_enrolment(run: RunSettings) -> None:
+    people = [Person(watched([owner, owner + 2])) for owner in range(7)]
+    silence = Silence(3, opt_out_but_grant_here, (2, ENROL), listed=True)
+    there, gone = (outcome_of(people, silence, run, absent=absent) for absent in (False, True))
+    with pytest.raises(DifferentError, match="what came"):
+        assert_same(there, gone)
+    for transcript in (there, gone):
+        transcript.exchanges = [
+            [each for each in batch if not (each.kind == wire.ENROL_ACTION and each.direction == CAME)]
+            for batch in transcript.exchanges
+        ]
+    assert_same(there, gone)
