@@ -182,11 +182,12 @@ class Consent:
     def _stands(self, purpose: Purpose) -> bool:
         if purpose in self._refused:
             return False
+        at_first = purpose is Purpose.PERSONALISE and self._tokens.hold(purpose, _AT_FIRST)
         signed = self._vault.note(_name(purpose))
         if signed is None:
-            return purpose is Purpose.PERSONALISE and self._tokens.hold(purpose, _AT_FIRST)
+            return at_first
         record = self._kept(purpose)
-        return record is not None and record.granted and self._tokens.hold(purpose, token_of(signed))
+        return record is not None and record.granted and (at_first or self._tokens.hold(purpose, token_of(signed)))
 
     def _open(self, purpose: Purpose) -> bool:
         """Whether a withdrawal has yet to be written."""
@@ -252,7 +253,7 @@ class Consent:
                    for place, (what, yes, by) in enumerate(said, start=1)]  # fmt: skip
         signed = [sign_record(record, key) for record in records]
         for record, data in zip(records, signed, strict=True):
-            if record.granted:
+            if record.granted and not self._stands(Purpose(record.purpose)):
                 self._tokens.put(Purpose(record.purpose), token_of(data))
         filed, _ = self._receipts.adding(signed)
         kept = {_name(record.purpose): data for record, data in zip(records, signed, strict=True)}
