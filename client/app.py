@@ -7,7 +7,7 @@ from flwr.clientapp import ClientApp
 
 from backrow.client.edge import Edge
 from backrow.privacy import wire
-from backrow.privacy.errors import MalformedMessageError
+from backrow.privacy.errors import BackrowError, MalformedMessageError
 
 
 def make_client_app(open_edge: Callable[[int, int], Edge]) -> ClientApp:
@@ -21,15 +21,15 @@ def make_client_app(open_edge: Callable[[int, int], Edge]) -> ClientApp:
 
     @app.query(wire.ENROL_ACTION.partition(".")[2])
     def enrol(message: Message, context: Context) -> Message:
-        return _reply(message, _edge(context).enrol(_bytes(message)))
+        return _reply(message, lambda: _edge(context).enrol(_bytes(message)))
 
     @app.query(wire.ANSWER_ACTION.partition(".")[2])
     def answer(message: Message, context: Context) -> Message:
-        return _reply(message, _edge(context).answer(_bytes(message)))
+        return _reply(message, lambda: _edge(context).answer(_bytes(message)))
 
     @app.query(wire.SECURE_ACTION.partition(".")[2])
     def secure(message: Message, context: Context) -> Message:
-        return _reply(message, _edge(context).secure(_bytes(message), ContextMemory(context)))
+        return _reply(message, lambda: _edge(context).secure(_bytes(message), ContextMemory(context)))
 
     def _edge(context: Context) -> Edge:
         config = context.node_config
@@ -67,5 +67,12 @@ def _bytes(message: Message) -> bytes:
     return data
 
 
-def _reply(message: Message, data: bytes) -> Message:
+def _reply(message: Message, answer: Callable[[], bytes]) -> Message:
+    try:
+        data = answer()
+    except BackrowError:
+        raise  # our own words, about the call
+    except Exception as problem:
+        # Flower passes an exception's text on to the coordinator, and a mishap's may quote a history.
+        raise RuntimeError(f"the edge failed ({type(problem).__name__})") from None
     return Message(RecordDict({wire.RECORD: ConfigRecord({wire.FIELD: data})}), reply_to=message)

@@ -74,9 +74,10 @@ class DeviceEdge:
 
     def enrol(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.EnrolCall)
-        names = tuple(sorted(name for name, device in self._devices.items() if device.consent))
-        keys = tuple(self._devices[name].identity for name in names) if request.identities else ()
-        return wire.encode(wire.EnrolReply(request.run_id, names, keys))
+        asked = ((name, _key_if_granting(self._devices[name], request.identities)) for name in sorted(self._devices))
+        granting = {name: key for name, key in asked if key is not None}
+        keys = tuple(granting.values()) if request.identities else ()
+        return wire.encode(wire.EnrolReply(request.run_id, tuple(granting), keys))
 
     def answer(self, call: bytes) -> bytes:
         request = _expect(wire.decode_signed(call, self._key), wire.RoundCall)
@@ -191,6 +192,14 @@ class SimulatedEdge:
         """One device's answer, exactly as a device that stands alone computes it."""
         source = self._random("round", request.plan.round, self._slots[position])
         return answer_device(request, self._histories[position], source)
+
+
+def _key_if_granting(device: HostedDevice, wanted: bool) -> bytes | None:
+    """A granting device's identity key, empty if it is not wanted. None: it withholds, or is closed or damaged."""
+    try:
+        return (device.identity if wanted else b"") if device.consent else None
+    except BackrowError:
+        return None  # as in a round: it looks like absence, and one device never stops the others
 
 
 def _distinct(devices: Sequence[str]) -> Sequence[str]:

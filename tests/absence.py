@@ -65,6 +65,13 @@ def set_a_signal(folder: Path, owner: int, device: Device) -> Device:
     return device
 
 
+def withdraw_and_close(folder: Path, owner: int, device: Device) -> Device:
+    """Its edge still asks it, and it can no longer say that it withholds."""
+    device.set_consent(False)
+    device.close()
+    return device
+
+
 def grant_something_else(folder: Path, owner: int, device: Device) -> Device:
     device.set_consent(True, Purpose.TRENDS)
     device.set_consent(False, Purpose.TRAIN)
@@ -87,7 +94,7 @@ def opt_out_but_grant_here(folder: Path, owner: int, device: Device) -> Device:
 
 ACTS: tuple[Act, ...] = (
     withdraw, waver, erase, withdraw_and_restart, withdraw_and_go_on_watching, withdraw_all, set_a_signal,
-    grant_something_else,
+    grant_something_else, withdraw_and_close,
 )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -78,18 +78,19 @@ class Opening:
     """One node's edge in any process: opens its devices for each message, and closes them again."""
 
     folder: Path
+    owners: tuple[int, ...] = tuple(range(OWNERS))
     leaks: bool = False
     partition: int = 0
     partitions: int = 1
 
     def __call__(self, partition: int, partitions: int) -> "Opening":
-        return Opening(self.folder, self.leaks, partition, partitions)
+        return replace(self, partition=partition, partitions=partitions)
 
     @contextmanager
     def devices(self) -> Iterator[DeviceEdge]:
         with ExitStack() as stack:
             made = {}
-            for owner in range(self.partition, OWNERS, self.partitions):
+            for owner in (owner for owner in self.owners if owner % self.partitions == self.partition):
                 draws = Draws(self.folder)(owner)
                 made[name_of(owner)] = stack.enter_context(open_device(self.folder, owner, lambda _, d=draws: d.stream))
             yield DeviceEdge(made, PUBLIC)

@@ -161,6 +161,16 @@ def test_an_edge_that_leaks_a_plant_is_found(
     assert (plant, place) in {(each.plant, each.place.partition(":")[0]) for each in found}
 
 
+def test_an_edge_that_breaks_down_over_a_title_says_only_that_it_broke_down(tmp_path: Path) -> None:
+    class Breaks(PlacedEdge):
+        def enrol(self, call: bytes) -> bytes:
+            raise KeyError(KNOWN, TIMES[0])
+
+    found, _, transcript = search(SECURE, tmp_path, Breaks)
+    assert found == []
+    assert any("the edge failed (KeyError)" in told for told in transcript.told)
+
+
 def test_a_file_in_the_run_folder_that_leaks_a_plant_is_found(tmp_path: Path) -> None:
     import pyarrow
     from pyarrow import parquet

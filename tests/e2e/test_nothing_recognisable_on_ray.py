@@ -34,7 +34,7 @@ def test_under_ray_nothing_planted_is_found_either_in_its_folder_or_in_flowers(
             with open_device(tmp_path, owner, lambda _, d=draws: d.stream) as device:
                 settle(device, person, bundle)
         coordinator = coordinator_of(SECURE, tmp_path / "run", 2)
-        app = Keeping(make_client_app(Opening(tmp_path, leaks)), tmp_path / "kept")
+        app = Keeping(make_client_app(Opening(tmp_path, leaks=leaks)), tmp_path / "kept")
         run_flower(make_server_app(coordinator, lambda outcome: None), app, 2)
         coordinator.book.close()
         exact = coordinator.transcript.everything() | files_in(tmp_path / "run") | files_in(tmp_path / "kept")
