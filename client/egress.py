@@ -40,7 +40,7 @@ _STEPS = {
     UNMASK: "shares that take the masks off the sum, not off one answer, about: {}; nothing of the history",
 }
 IN_THE_CLEAR = "an answer to: {}; the edge that adds it up can read it"
-OPT_OUT = "the opt-out that you asked for; the coordinator learns that this device opted out"
+OPT_OUT = "the opt-out that you asked for; whoever you send it to learns that this device opted out"
 
 
 @dataclass(frozen=True, slots=True)

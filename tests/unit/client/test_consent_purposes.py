@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backrow.client.consent import RECEIPTS, Decision
+from backrow.client.tokens import token_of
 from backrow.client.vault.store import Vault
 from backrow.privacy.consent import (
     ALL,
@@ -179,15 +180,13 @@ def test_a_record_that_this_device_did_not_sign_about_this_grants_nothing(vault:
     consent.decide(True, Purpose.TRENDS)
     genuine = vault.note("consent/trends")
     assert genuine is not None
-    token = (vault.folder / "trends.grant").read_bytes()
-    (vault.folder / "train.grant").write_bytes(token)
     stranger = sign_record(ConsentRecord(STRANGER.public, Purpose.TRAIN, True, 9, 0), STRANGER)
     forged = stranger[:64] + sign_record(ConsentRecord(IDENTITY.public, Purpose.TRAIN, True, 9, 0), IDENTITY)[64:]
-    for record in (genuine, stranger, forged, b"", b"granted"):
+    own = sign_record(ConsentRecord(IDENTITY.public, Purpose.TRAIN, True, 9, 0), IDENTITY)
+    for record in (genuine, stranger, forged, b"", b"granted", own):
         vault.keep_note("consent/train", record)
-        assert not consent.granted()
-        assert not consent_in(vault).granted()
-    assert consent.granted(Purpose.TRENDS)  # the control
+        (vault.folder / "train.grant").write_bytes(token_of(record))
+        assert consent.granted() is (record == own)  # the control: one that the device did sign
 
 
 def test_a_grants_file_that_was_put_back_grants_nothing(path: Path) -> None:
