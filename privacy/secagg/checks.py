@@ -56,10 +56,23 @@ def own_place(roster: Roster, index: int) -> None:
         raise RosterError("this device is not on the roster that it was sent")
 
 
+def own_advertisement_counted(
+    roster: Roster, position: int, advertisement: Advertisement, proof: Sequence[bytes]
+) -> None:
+    """What this device advertised is in the root that the graph is drawn from, so nobody knew the graph before it."""
+    try:
+        roster_tree.check(roster.keys, roster.size, {position: advertisement.encode()}, proof)
+    except RosterError:
+        raise RosterError(
+            "the graph is not drawn from what this device advertised, so it may have been chosen beforehand: "
+            "leave this round"
+        ) from None
+
+
 def committed_cohort(session: Session, members: bytes, names: bytes) -> None:
-    """The roster is of the cohort that the ledger committed to."""
+    """The roster is of the cohort that the coordinator signed in the opening."""
     if committed_digest(members, names, session.devices) != session.cohort:
-        raise RosterError("the roster is of another cohort than the one in the ledger")
+        raise RosterError("the roster is of another cohort than the one that the coordinator opened the round with")
 
 
 def committed_identities(

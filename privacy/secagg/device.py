@@ -92,8 +92,8 @@ class SecureDevice:
         secrets = self._at(Advertised)
         mask, sealing = KeyPair(secrets.mask_secret), KeyPair(secrets.seal_secret)
         roster_message = messages.decode_roster(message, self.session.devices)
-        view = _checked_view(self.session, self.identity.public, roster_message)
-        own = Advertisement(self.identity.public, mask.public, sealing.public, b"")
+        own = messages.decode_advertisement(self.reply)
+        view = _checked_view(self.session, own, roster_message)
         checks.keys_sound(roster_message.neighbours)
         checks.keys_distinct([own, *roster_message.neighbours])
 
@@ -247,19 +247,20 @@ def commitment(roster: Roster, position: int, seed: bytes) -> bytes:
     return sha256(roster.info("commitment", position) + seed)
 
 
-def _checked_view(session: Session, identity: bytes, message: RosterMessage) -> View:
+def _checked_view(session: Session, own: Advertisement, message: RosterMessage) -> View:
     checks.committed_cohort(session, message.members, message.names)
     roster = Roster(session, message.present, message.keys)
     checks.enough_advertised(roster)
     checks.own_place(roster, message.index)
     rule = neighbourhood_on(roster)
-    position = roster.indices.index(message.index)
-    neighbours = neighbours_of(roster.graph_seed, roster.size, rule.neighbours, position)
     checks.neighbours_complete(len(message.neighbours), rule.neighbours)
+    position = roster.indices.index(message.index)
+    checks.own_advertisement_counted(roster, position, own, message.own_proof)
+    neighbours = neighbours_of(roster.graph_seed, roster.size, rule.neighbours, position)
     identities = {
         roster.indices[other]: peer.identity for other, peer in zip(neighbours, message.neighbours, strict=False)
     }
-    identities[message.index] = identity
+    identities[message.index] = own.identity
     checks.committed_identities(session, message.members, identities, message.proof)
     checks.identities_distinct(identities)
     checks.signed_by_their_devices(session, message.neighbours)

@@ -73,9 +73,10 @@ class RosterMessage:
         index: the device's own place in the committed cohort.
         members: root of the tree over the committed identity keys.
         names: digest of the committed names.
-        keys: digest of all advertisements.
+        keys: root of the tree over all advertisements, in the order of the roster.
         present: bitmap over the committed cohort: who advertised.
         neighbours: their advertisements, by ascending position.
+        own_proof: that the device's own advertisement is in `keys`, at its position.
         proof: that they, and the device, are in the committed cohort.
     """
 
@@ -85,6 +86,7 @@ class RosterMessage:
     keys: bytes
     present: bytes
     neighbours: tuple[Advertisement, ...]
+    own_proof: tuple[bytes, ...]
     proof: tuple[bytes, ...]
 
 
@@ -100,34 +102,39 @@ def decode_advertisement(data: bytes) -> Advertisement:
 
 def encode_roster(message: RosterMessage) -> bytes:
     """Step 2, coordinator to device."""
-    head = message.index.to_bytes(4, "big") + len(message.neighbours).to_bytes(2, "big")
+    counts = len(message.neighbours).to_bytes(2, "big") + len(message.own_proof).to_bytes(1, "big")
+    head = message.index.to_bytes(4, "big") + counts
     digests = message.members + message.names + message.keys
     listed = b"".join(advertisement.encode() for advertisement in message.neighbours)
-    return _message(Kind.ROSTER, head + digests + message.present + listed + b"".join(message.proof))
+    proofs = b"".join((*message.own_proof, *message.proof))
+    return _message(Kind.ROSTER, head + digests + message.present + listed + proofs)
 
 
 def decode_roster(data: bytes, devices: int) -> RosterMessage:
     """`devices`: size of the committed cohort."""
     bitmap = bitmap_bytes(devices)
-    head = 6 + 3 * DIGEST_BYTES
+    digests = 4 + 2 + 1
+    head = digests + 3 * DIGEST_BYTES
     body = _body(data, Kind.ROSTER)
     if len(body) < head + bitmap:
         raise MalformedMessageError(f"a roster of {len(data)} bytes was cut off")
-    count = int.from_bytes(body[4:6], "big")
+    count, depth = int.from_bytes(body[4:6], "big"), body[6]
     start = head + bitmap
-    end = start + count * ADVERTISEMENT_BYTES
-    # Each leaf of the proof needs one hash a level at most.
+    listed = start + count * ADVERTISEMENT_BYTES
+    end = listed + depth * HASH_BYTES
+    # Each leaf of a proof needs one hash a level at most.
     most = end + (count + 1) * HASH_BYTES * devices.bit_length()
-    if not end <= len(body) <= most or (len(body) - end) % HASH_BYTES:
+    if depth > devices.bit_length() or not end <= len(body) <= most or (len(body) - end) % HASH_BYTES:
         raise MalformedMessageError(f"a roster of {count} neighbours cannot have {len(data)} bytes")
     flags(body[head:start], devices)
     return RosterMessage(
         index=int.from_bytes(body[:4], "big"),
-        members=body[6:38],
-        names=body[38:70],
-        keys=body[70:102],
+        members=body[digests : digests + 32],
+        names=body[digests + 32 : digests + 64],
+        keys=body[digests + 64 : head],
         present=body[head:start],
-        neighbours=tuple(map(Advertisement.of, _pieces(body[start:end], ADVERTISEMENT_BYTES))),
+        neighbours=tuple(map(Advertisement.of, _pieces(body[start:listed], ADVERTISEMENT_BYTES))),
+        own_proof=tuple(_pieces(body[listed:end], HASH_BYTES)),
         proof=tuple(_pieces(body[end:], HASH_BYTES)),
     )
 

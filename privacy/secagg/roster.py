@@ -7,7 +7,7 @@ import numpy as np
 
 from backrow.privacy.errors import RosterError, UnsafeCohortError
 from backrow.privacy.ledger.tree import sha256
-from backrow.privacy.secagg.messages import Advertisement, bitmap, flags
+from backrow.privacy.secagg.messages import flags
 from backrow.privacy.secagg.parameters import Neighbourhood, Tolerance, neighbourhood
 from backrow.privacy.secagg.roster_tree import RosterTree
 from backrow.privacy.secagg.session import Session
@@ -18,6 +18,9 @@ _PRECISION = 10**12
 
 class Cohort:
     """The committed devices, ordered by identity key. The coordinator holds it; an auditor can make it again.
+
+    Its digest is signed by the coordinator in the opening of the round. The ledger holds none of it: of those who took
+    part, the release's participants root says it afterwards, by pseudonyms.
 
     Args:
         members: name of each device to its Ed25519 identity key, 32 bytes.
@@ -55,7 +58,7 @@ class Cohort:
 
 
 def cohort_digest(members: Mapping[str, bytes]) -> bytes:
-    """What the ledger commits to and `Session.cohort` holds, 32 bytes. Raises RosterError as `Cohort`."""
+    """What the opening names, signed, and `Session.cohort` holds, 32 bytes. Raises RosterError as `Cohort`."""
     return Cohort(members).digest
 
 
@@ -64,19 +67,15 @@ def committed_digest(members: bytes, names: bytes, devices: int) -> bytes:
     return sha256(_COHORT + devices.to_bytes(4, "big") + members + names)
 
 
-def keys_digest(advertisements: Sequence[Advertisement]) -> bytes:
-    """Digest of everybody's advertisement, in the order of the roster; nobody knows it before all keys are fixed."""
-    return sha256(b"".join(advertisement.encode() for advertisement in advertisements))
-
-
 @dataclass(frozen=True)
 class Roster:
     """Who advertised in a session. Positions are 0 .. size - 1 in the order of the committed cohort.
 
     Attributes:
         present: bitmap over the committed cohort.
-        keys: `keys_digest` of the advertisements. A device sees its neighbours' only and takes it as it is told:
-            told another one, it has another graph and other masks than the rest.
+        keys: root of the `RosterTree` over everybody's advertisement, in the order of the roster; `present` binds
+            its size. A device sees that its own is in it, which nobody knew before, and takes the rest as it is told:
+            told another one, it has another graph and other masks than the others.
         indices: place of each position in the committed cohort.
         digest: 32 bytes that stand for all of it; bound into every key, box and signature that follows.
     """
@@ -91,12 +90,6 @@ class Roster:
         here = np.flatnonzero(flags(self.present, self.session.devices))
         object.__setattr__(self, "indices", tuple(here.tolist()))
         object.__setattr__(self, "digest", sha256(self.session.binding("roster") + self.present + self.keys))
-
-    @classmethod
-    def of(cls, session: Session, present: Mapping[int, Advertisement]) -> "Roster":
-        """The coordinator's: advertisements by place in the cohort."""
-        here = [index in present for index in range(session.devices)]
-        return cls(session, bitmap(here), keys_digest([present[index] for index in sorted(present)]))
 
     @property
     def size(self) -> int:

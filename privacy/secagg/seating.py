@@ -9,6 +9,7 @@ from backrow.privacy.secagg.graph import all_neighbours
 from backrow.privacy.secagg.messages import Advertisement, RosterMessage
 from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.secagg.roster import Cohort, Roster, neighbourhood_on
+from backrow.privacy.secagg.roster_tree import RosterTree
 from backrow.privacy.secagg.session import Session
 
 
@@ -19,6 +20,7 @@ class Seating:
     Attributes:
         names: of the devices.
         advertisements: theirs.
+        tree: over the advertisements.
         neighbours: positions, ascending.
         places: position of each neighbour to its place among the neighbours, from 0.
     """
@@ -28,6 +30,7 @@ class Seating:
     rule: Neighbourhood
     names: tuple[str, ...]
     advertisements: tuple[Advertisement, ...]
+    tree: RosterTree
     neighbours: list[list[int]]
     places: list[dict[int, int]]
 
@@ -38,7 +41,8 @@ class Seating:
         Raises:
             UnsafeCohortError: no safe graph joins them.
         """
-        roster = Roster.of(session, advertised)
+        tree = RosterTree([advertised[index].encode() for index in sorted(advertised)])
+        roster = Roster(session, messages.bitmap([index in advertised for index in range(session.devices)]), tree.root)
         rule = neighbourhood_on(roster)
         rows: list[list[int]] = all_neighbours(roster.graph_seed, roster.size, rule.neighbours).tolist()
         return cls(
@@ -47,6 +51,7 @@ class Seating:
             rule,
             tuple(cohort.names[index] for index in roster.indices),
             tuple(advertised[index] for index in roster.indices),
+            tree,
             rows,
             [{other: place for place, other in enumerate(row)} for row in rows],
         )
@@ -70,6 +75,7 @@ class Seating:
                 keys=self.roster.keys,
                 present=self.roster.present,
                 neighbours=tuple(self.advertisements[other] for other in neighbours),
+                own_proof=tuple(self.tree.prove([position])),
                 proof=self.cohort.prove([indices[other] for other in [position, *neighbours]]),
             )
         )

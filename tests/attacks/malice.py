@@ -202,6 +202,23 @@ def kept_by(device: SecureDevice) -> Masked:
     return state
 
 
+def opened_by(run: Spied, accomplices: Collection[str]) -> Int64Array:
+    """The victim's plain answer, from what so many of its neighbours keep that both of its secrets come out."""
+    seats = seating(run)
+    at, seeds, keys = seats.names.index(VICTIM), {}, {}
+    for name in accomplices:
+        kept, point = kept_by(run.devices[name]), seats.places[at][seats.names.index(name)] + 1
+        mine = kept.view.neighbours.index(at)
+        seeds[point], keys[point] = kept.seeds[mine], kept.keys[mine]
+    vector = messages.decode_masked(said(run, VICTIM, 3), run.session)
+    vector = without_own_mask(vector, seats.roster, at, combined(seeds, seats.rule.threshold))
+    secret = KeyPair(combined(keys, seats.rule.threshold))
+    for other in seats.neighbours[at]:
+        shared = secret.exchange(seats.advertisements[other].mask_key)
+        vector = without_pair_mask(vector, seats.roster, at, other, shared)
+    return from_ring(vector)
+
+
 def secrets_of(run: Run) -> dict[str, Pair]:
     """Everybody's keys of the round, after step 1. For accomplices, who show them, and for thieves."""
     found = {}

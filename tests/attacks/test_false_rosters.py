@@ -27,6 +27,7 @@ from tests.attacks.malice import (
     exposes,
     listing,
     pair,
+    said,
     seating,
     secrets_of,
     signed,
@@ -115,10 +116,12 @@ def test_invented_neighbours_are_not_in_the_committed_cohort() -> None:
     stays_silent(run, RosterError, "not in the committed cohort", attack)
 
 
-def among_strangers(session: Session, members: Mapping[str, SigningKey]) -> tuple[RosterMessage, list[Pair]]:
+def among_strangers(run: Spied, members: Mapping[str, SigningKey]) -> tuple[RosterMessage, list[Pair]]:
     """The victim's roster in a cohort all of whose other devices are the coordinator's."""
+    session = run.session
     cohort = Cohort({name: key.public for name, key in members.items()})
     by_place = {cohort.index[name]: by_ours(session, key, pair(cohort.index[name])) for name, key in members.items()}
+    by_place[cohort.index[VICTIM]] = messages.decode_advertisement(said(run, VICTIM, 1))
     seats = Seating.of(session, cohort, by_place)
     position = seats.names.index(VICTIM)
     message = messages.decode_roster(seats.roster_message(position), session.devices)
@@ -131,7 +134,7 @@ STRANGERS = dict(list(INVENTED.items())[:19]) | {VICTIM: identities(20)[VICTIM]}
 def another_cohort() -> tuple[Spied, Attack]:
     """The victim was told one cohort, and is given a roster of another."""
     run = at_step_2()
-    message, peers = among_strangers(run.session, STRANGERS)
+    message, peers = among_strangers(run, STRANGERS)
     return run, lambda: swallow(run, message, peers)
 
 
@@ -154,7 +157,7 @@ def test_limit_a_cohort_invented_from_the_start_is_not_found_out_enrolment_is_tr
     assert run.session.cohort == committed
     run.reply(1, VICTIM, b"")
     run.replies[1] = {VICTIM: run.heard[-1][2]}
-    message, peers = among_strangers(run.session, STRANGERS)
+    message, peers = among_strangers(run, STRANGERS)
     exposes(run, lambda: swallow(run, message, peers))
 
 
@@ -177,7 +180,8 @@ def one_identity_everywhere() -> tuple[Spied, Attack]:
     near = seats.neighbours[place]
     message = RosterMessage(
         place, tree.root, bytes(32), seats.roster.keys, seats.roster.present,
-        tuple(adverts[other] for other in near), tuple(tree.prove(sorted([place, *near]))),
+        tuple(adverts[other] for other in near), tuple(seats.tree.prove([place])),
+        tuple(tree.prove(sorted([place, *near]))),
     )  # fmt: skip
     return run, lambda: swallow(run, message, [pair(other) for other in near])
 
@@ -193,24 +197,26 @@ def test_one_identity_at_two_places_is_refused() -> None:
 
 
 def anothers_place() -> tuple[Spied, Attack]:
-    """The victim is told that it sits where three accomplices are near. None of them is its neighbour."""
+    """The victim is told that it sits where three accomplices are near. None of them is its neighbour.
+
+    Its keys stand in the graph's root there, too.
+    """
     run = at_step_2()
-    seats, own = seating(run), run.keys[VICTIM].public
-    mine = seats.names.index(VICTIM)
-
-    def fits(place: int) -> bool:
+    own, everything = run.keys[VICTIM].public, secrets_of(run)
+    adverts = dict(enumerate(seating(run).advertisements))
+    mine = seating(run).names.index(VICTIM)
+    for place in adverts:
+        seats = Seating.of(run.session, seating(run).cohort, adverts | {place: adverts[mine]})
         near = seats.neighbours[place]
-        order = [own if n == place else seats.advertisements[n].identity for n in sorted([place, *near])]
-        apart = place != mine and mine not in near and len(set(near) - set(seats.neighbours[mine])) >= 3
-        return apart and order == sorted(order)
-
-    place = next(n for n in range(20) if fits(n))
-    near, everything = seats.neighbours[place], secrets_of(run)
-    accomplices = [other for other in near if other not in seats.neighbours[mine]][:3]
-    message = messages.decode_roster(run.sent[2][seats.names[place]], 20)
+        order = [own if n == place else adverts[n].identity for n in sorted([place, *near])]
+        accomplices = [other for other in near if other not in (mine, *seats.neighbours[mine])][:3]
+        if place != mine and mine not in near and len(accomplices) == 3 and order == sorted(order):
+            break
+    else:
+        raise AssertionError("no place fits")
+    message = messages.decode_roster(seats.roster_message(place), 20)
     peers = [everything[seats.names[other]] if other in accomplices else None for other in near]
-    proof = seats.cohort.prove(near)
-    return run, lambda: swallow(run, replace(message, proof=proof), peers)
+    return run, lambda: swallow(run, replace(message, proof=seats.cohort.prove(near)), peers)
 
 
 def test_anothers_place_exposes_the_victim_if_it_does_not_ask_for_proof_of_its_own(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from backrow.privacy.errors import SurvivorsError, VoidRoundError
-from backrow.privacy.secagg import messages, roster
+from backrow.privacy.secagg import messages
 from backrow.privacy.secagg.masks import from_ring
 from backrow.privacy.secagg.parameters import Neighbourhood, Tolerance
 from backrow.privacy.secagg.sealing import KeyPair
@@ -120,14 +120,3 @@ def test_a_device_that_never_shared_cannot_survive() -> None:
             with pytest.raises(SurvivorsError, match="two stories"):
                 torn.run.reply(4, name, message)
     assert {step for _, step, _ in torn.run.heard} == {1, 2, 3}
-
-
-@pytest.mark.parametrize("chosen", [bytes(32), b"x" * 32])
-def test_limit_the_coordinator_alone_chooses_what_the_graph_is_drawn_from(
-    monkeypatch: pytest.MonkeyPatch, chosen: bytes
-) -> None:
-    # Nothing of the devices is weakened. docs/threat-model.md says it: G tries make the chances G times larger.
-    monkeypatch.setattr(roster, "keys_digest", lambda _: chosen)
-    run = spied(20)
-    np.testing.assert_array_equal(run.finish().values, run.expected(list(run.keys)))
-    assert seating(run).roster.keys == chosen

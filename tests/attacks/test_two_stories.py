@@ -13,24 +13,19 @@ from backrow.privacy.secagg import seating as seating_module
 from backrow.privacy.secagg.coordinator import SecureRound
 from backrow.privacy.secagg.parameters import Neighbourhood, Tolerance
 from backrow.privacy.secagg.roster import Cohort
-from backrow.privacy.secagg.sealing import KeyPair
 from backrow.privacy.secagg.seating import Seating
 from backrow.privacy.secagg.session import SecurePolicy, Session
 from tests.attacks.malice import (
     VICTIM,
     Spied,
     at_step_2,
-    combined,
     exposes,
-    kept_by,
+    opened_by,
     said,
     seating,
-    secrets_of,
     spied,
     stays_silent,
     weaken,
-    without_own_mask,
-    without_pair_mask,
 )
 
 Attack = Callable[[], np.ndarray]
@@ -164,37 +159,11 @@ def two_neighbours() -> tuple[Spied, Attack]:
     run = spied(20, tolerance=Tolerance(0.0, 0.0), policy=SecurePolicy(minimum=3, adversaries=0.1))
 
     def attack() -> np.ndarray:
-        run.until(1)
-        everything = secrets_of(run)
-        for step in (2, 3):
-            run.take(step, run.step(step))
-        return by_accomplices(run, everything)
+        run.until(3)
+        seats = seating(run)
+        return opened_by(run, [seats.names[other] for other in seats.neighbours[seats.names.index(VICTIM)]])
 
     return run, attack
-
-
-def by_accomplices(run: Spied, everything: dict[str, tuple[KeyPair, KeyPair]]) -> np.ndarray:
-    """The victim's vector, by what its neighbours keep. They are all accomplices here."""
-    seats = seating(run)
-    at = seats.names.index(VICTIM)
-    seeds, _ = held_of(run, [seats.names[other] for other in seats.neighbours[at]])
-    vector = messages.decode_masked(said(run, VICTIM, 3), run.session)
-    vector = without_own_mask(vector, seats.roster, at, combined(seeds, seats.rule.threshold))
-    for other in seats.neighbours[at]:
-        shared = everything[seats.names[other]][0].exchange(seats.advertisements[at].mask_key)
-        vector = without_pair_mask(vector, seats.roster, at, other, shared)
-    return vector.view(np.int32).astype(np.int64)
-
-
-def held_of(run: Spied, accomplices: list[str]) -> tuple[dict[int, bytes], dict[int, bytes]]:
-    """Shares of the victim's seed and of its mask key that these hold, by point."""
-    seats = seating(run)
-    at, seeds, keys = seats.names.index(VICTIM), {}, {}
-    for name in accomplices:
-        state = kept_by(run.devices[name])
-        mine, point = state.view.neighbours.index(at), seats.places[at][seats.names.index(name)] + 1
-        seeds[point], keys[point] = state.seeds[mine], state.keys[mine]
-    return seeds, keys
 
 
 def test_a_round_that_stands_no_adversaries_exposes_the_victim_to_two(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,20 +185,7 @@ def one_share_is_enough(monkeypatch: pytest.MonkeyPatch) -> tuple[Spied, Attack]
     for step in (2, 3):
         run.take(step, run.step(step))
     accomplice = seating(run).names[seating(run).neighbours[seating(run).names.index(VICTIM)][0]]
-    seeds, keys = held_of(run, [accomplice])
-
-    def attack() -> np.ndarray:
-        seats = seating(run)
-        at = seats.names.index(VICTIM)
-        vector = messages.decode_masked(said(run, VICTIM, 3), run.session)
-        vector = without_own_mask(vector, seats.roster, at, combined(seeds, 1))
-        secret = KeyPair(combined(keys, 1))
-        for other in seats.neighbours[at]:
-            shared = secret.exchange(seats.advertisements[other].mask_key)
-            vector = without_pair_mask(vector, seats.roster, at, other, shared)
-        return vector.view(np.int32).astype(np.int64)
-
-    return run, attack
+    return run, lambda: opened_by(run, [accomplice])
 
 
 def test_a_lower_threshold_exposes_the_victim_to_one_accomplice_if_the_device_takes_it(

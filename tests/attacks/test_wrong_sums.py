@@ -154,7 +154,7 @@ def test_a_roster_of_another_length_or_an_enormous_one_is_refused(neighbours: in
     run = at_step_2()
     honest = run.sent[2][VICTIM]
     announced = honest[:6] + struct.pack(">H", neighbours) + honest[8:]
-    head = len(honest) - len(honest[8:]) + 3 * 32 + 3
+    head = len(honest) - len(honest[8:]) + 1 + 3 * 32 + 3
     carried = announced[:head] + (honest[head : head + 640] * (neighbours // 4 + 1))[: 160 * neighbours]
     for forged in (announced, carried, honest + bytes(10**7)):
         with pytest.raises((MalformedMessageError, RosterError), match="neighbours"):

@@ -1,10 +1,12 @@
 """Makes the frozen run of the secure sum: `python -m tests.vectors.make_run` writes tests/vectors/secagg_run.json.
 
 Twelve devices; one never advertises, one vanishes before its vector, one before its answer. Broken messages are named
-after what is broken, with the error that stops them. A run that changes is a protocol that changes: raise its version.
+after what is broken, with the error that stops them. A run that changes is a protocol that changes: once it is
+released, raise its version.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +14,13 @@ import numpy as np
 
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.secagg.coordinator import SecureSum
+from backrow.privacy.secagg.seating import Seating
 from backrow.privacy.secagg.session import Session
 from tests.secure_sums import Run, answers_of, identities, session_of
 
 FILE = Path(__file__).parent / "secagg_run.json"
 DEVICES, STEPS = 12, "12345"
-DROPPED = {"d0001": 1, "d0004": 3, "d0007": 5}
+DROPPED = {"d0001": 1, "d0004": 3, "d0006": 5}
 
 Case = dict[str, Any]
 
@@ -92,16 +95,18 @@ def flipped(data: bytes, place: int) -> bytes:
 
 def broken(run: Run) -> list[Case]:
     """Messages to one device, each broken in one way."""
-    name, adverts = "d0002", 2 + 6 + 96 + 2
+    name, adverts = "d0002", 2 + 7 + 96 + 2
     roster, boxes, survivors, agreements = (run.sent[step][name] for step in (2, 3, 4, 5))
     listed = [
         ("mask key of a neighbour substituted", 2, flipped(roster, adverts + 40), "SignatureError"),
         ("seal key of a neighbour substituted", 2, flipped(roster, adverts + 70), "SignatureError"),
         ("identity of a neighbour substituted", 2, flipped(roster, adverts), "RosterError"),
         ("neighbours exchanged", 2, exchanged(roster, adverts, 160), "RosterError"),
-        ("one neighbour missing", 2, roster[:6] + bytes(1) + b"\3" + roster[8:], "RosterError"),
-        ("names of another cohort", 2, flipped(roster, 2 + 6 + 32), "RosterError"),
-        ("keys of somebody changed", 2, flipped(roster, 2 + 6 + 64), "RosterError"),
+        ("one neighbour missing", 2, one_missing(roster, adverts), "RosterError"),
+        ("names of another cohort", 2, flipped(roster, 2 + 7 + 32), "RosterError"),
+        ("keys of somebody changed", 2, flipped(roster, 2 + 7 + 64), "RosterError"),
+        ("graph drawn without the device's own keys", 2, drawn_without(run, name), "RosterError"),
+        ("proof of the own keys damaged", 2, flipped(roster, adverts + 160 * roster[7]), "RosterError"),
         ("absent device said to be there", 2, flip_absent(run, roster), "RosterError"),
         ("proof damaged", 2, flipped(roster, -1), "RosterError"),
         ("roster of another device", 2, run.sent[2]["d0003"], "RosterError"),
@@ -122,8 +127,21 @@ def broken(run: Run) -> list[Case]:
 
 
 def flip_absent(run: Run, roster: bytes) -> bytes:
-    place = 2 + 6 + 96
+    place = 2 + 7 + 96
     return roster[:place] + b"\xff\x80" + roster[place + 2 :]
+
+
+def one_missing(roster: bytes, adverts: int) -> bytes:
+    return roster[:7] + bytes([roster[7] - 1]) + roster[8:adverts] + roster[adverts + 160 :]
+
+
+def drawn_without(run: Run, name: str) -> bytes:
+    """The roster of a graph that is drawn from the device's keys the other way round."""
+    cohort, advertised = run.secure._cohort, run.secure._advertised
+    own = advertised[cohort.index[name]]
+    other = replace(own, mask_key=own.seal_key, seal_key=own.mask_key)
+    seats = Seating.of(run.session, cohort, advertised | {cohort.index[name]: other})
+    return seats.roster_message(seats.names.index(name))
 
 
 def made() -> str:

@@ -9,6 +9,7 @@ from tests.vectors.second_secagg import (
     Q,
     add_mask,
     binding,
+    check_multiproof,
     derive,
     gcm,
     leaf,
@@ -135,7 +136,8 @@ class Second:
         self.names = self.there(1)
         self.place = {name: place for place, name in enumerate(self.names)}
         present = bits([name in self.names for name in self.cohort])
-        keys = sha256(b"".join(self.adverts[name] for name in self.names)).digest()
+        counted = [leaf(self.adverts[name]) for name in self.names]
+        keys = subtree(counted, 0, len(counted).bit_length())
         self.roster = sha256(binding(self.session, "roster") + present + keys).digest()
         size, rates = len(self.names), (self.session["adversaries"], self.session["dropouts"])
         need(rates == (0.05, 0.05) and len(leaves) <= 20, "one adversary and one who vanishes")
@@ -146,8 +148,18 @@ class Second:
             near = self.everybody_near(name)
             places = [self.cohort.index(each) for each in [name, *near]]
             proof = b"".join(subtree(leaves, start, level) for start, level in wanting(places, len(leaves)))
-            head = number(places[0]) + count.to_bytes(2, "big") + root + named + keys + present
-            self.sent[2][name] = b"\1\2" + head + b"".join(self.adverts[each] for each in near) + proof
+            own = self.own_proof(name, counted, keys)
+            head = number(places[0]) + count.to_bytes(2, "big") + bytes([len(own)]) + root + named + keys + present
+            listed = b"".join(self.adverts[each] for each in near)
+            self.sent[2][name] = b"\1\2" + head + listed + b"".join(own) + proof
+
+    def own_proof(self, name: str, counted: list[bytes], keys: bytes) -> list[bytes]:
+        """That a device's advertisement is under this root, checked as the device must."""
+        place, size = self.place[name], len(counted)
+        proof = [subtree(counted, start, level) for start, level in wanting([place], size)]
+        told = {"leaves": {str(place): self.adverts[name].hex()}, "proof": [node.hex() for node in proof]}
+        check_multiproof({"root": keys.hex(), "size": size} | told)
+        return proof
 
     def key(self, one: str, other: str, use: int, info: bytes) -> bytes:
         """Key between two devices; use 0: mask, 1: box."""

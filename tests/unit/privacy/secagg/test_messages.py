@@ -15,7 +15,9 @@ from tests.secure_sums import identities, session_of
 
 SESSION = session_of(identities(20))
 ADVERT = Advertisement(b"i" * 32, b"m" * 32, b"s" * 32, b"g" * 64)
-ROSTER = RosterMessage(7, b"r" * 32, b"n" * 32, b"k" * 32, b"\xff\xff\xf0", (ADVERT,) * 4, (b"p" * 32,) * 3)
+ROSTER = RosterMessage(
+    7, b"r" * 32, b"n" * 32, b"k" * 32, b"\xff\xff\xf0", (ADVERT,) * 4, (b"o" * 32,) * 2, (b"p" * 32,) * 3
+)
 BOXES = [bytes([n]) * messages.BOX_BYTES for n in range(3)]
 FLAGS = (True, False, True, True)
 
@@ -126,6 +128,8 @@ def test_a_roster_announces_no_more_than_it_holds() -> None:
 def test_an_oversized_proof_is_refused_before_it_is_hashed() -> None:
     with pytest.raises(MalformedMessageError, match="cannot have"):
         messages.decode_roster(messages.encode_roster(replace(ROSTER, proof=(b"p" * 32,) * 1000)), 20)
+    with pytest.raises(MalformedMessageError, match="cannot have"):
+        messages.decode_roster(messages.encode_roster(replace(ROSTER, own_proof=(b"o" * 32,) * 6)), 20)
 
 
 @pytest.mark.parametrize(

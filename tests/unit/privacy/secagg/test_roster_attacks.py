@@ -21,6 +21,7 @@ from backrow.privacy.secagg.parameters import Tolerance
 from backrow.privacy.secagg.roster import Cohort, committed_digest
 from backrow.privacy.secagg.roster_tree import RosterTree
 from backrow.privacy.secagg.sealing import KeyPair
+from backrow.privacy.secagg.seating import Seating
 from backrow.privacy.secagg.session import SecurePolicy, Session
 from backrow.privacy.signing import SECAGG_ADVERTISE, SigningKey
 from tests.secure_sums import Run, identities, run_of, session_of
@@ -174,15 +175,67 @@ def test_a_roster_without_this_device_is_refused(run: Run) -> None:
         share(run, replace(message, present=present))
 
 
-def test_another_seed_of_the_graph_gives_other_neighbours(run: Run) -> None:
-    with pytest.raises(RosterError, match="not at its place"):
+def drawn_without_it(run: Run, own: Advertisement | None, place: int | None = None) -> RosterMessage:
+    """A roster that is sound but for the victim's leaf. Args: `own`: what stands there; `place`: exchanged with it."""
+    index = roster(run).index
+    listed = {n: run.secure._advertised[n] for n in range(20)}
+    if place is not None:
+        listed[index], listed[place] = listed[place], listed[index]
+    seats = Seating.of(run.session, run.secure._cohort, listed | ({index: own} if own else {}))
+    return messages.decode_roster(seats.roster_message(index), 20)
+
+
+def test_a_graph_that_is_drawn_without_this_devices_keys_is_refused(run: Run) -> None:
+    own, key = run.secure._advertised[roster(run).index], run.keys[VICTIM]
+    others = [
+        replace(own, signature=bytes(64)),
+        replace(own, mask_key=own.seal_key, seal_key=own.mask_key),
+        signed(replace(run.session, round=0), key, own.mask_key, own.seal_key),
+        run.secure._advertised[0 if roster(run).index else 1],
+    ]
+    for other in others:
+        with pytest.raises(RosterError, match="not drawn from what this device advertised"):
+            share(run, drawn_without_it(run, other))
+
+
+def test_a_graph_that_counts_this_devices_keys_at_anothers_place_is_refused(run: Run) -> None:
+    for place in set(range(20)) - {roster(run).index}:
+        with pytest.raises(RosterError, match="not drawn from what this device advertised"):
+            share(run, drawn_without_it(run, None, place))
+
+
+def test_the_roster_made_for_these_refusals_is_accepted_with_the_devices_own_keys(run: Run) -> None:
+    assert drawn_without_it(run, None) == roster(run)
+
+
+def test_another_root_than_that_of_all_advertisements_is_refused(run: Run) -> None:
+    with pytest.raises(RosterError, match="not drawn from what this device advertised"):
         share(run, replace(roster(run), keys=b"x" * 32))
+
+
+def test_every_hash_of_the_proof_counts(run: Run) -> None:
+    message = roster(run)
+    proof = message.own_proof
+    assert len(proof) == 5  # of twenty leaves
+    changed = [(*proof[:n], bytes([node[0] ^ 1]) + node[1:], *proof[n + 1 :]) for n, node in enumerate(proof)]
+    shorter = [(*proof[:n], *proof[n + 1 :]) for n in range(5)]
+    exchanged = [(*proof[:n], proof[n + 1], proof[n], *proof[n + 2 :]) for n in range(4)]
+    for forged in [*changed, *shorter, *exchanged, ()]:
+        with pytest.raises(RosterError, match="not drawn from what this device advertised"):
+            share(run, replace(message, own_proof=forged))
+
+
+def test_who_is_said_to_be_there_decides_how_large_the_tree_is(run: Run) -> None:
+    message = roster(run)
+    absent = 0 if message.index else 1
+    with pytest.raises(RosterError, match="not drawn from what this device advertised"):
+        share(run, replace(message, present=bitmap([index != absent for index in range(20)])))
 
 
 def test_a_part_of_the_cohort_passed_off_as_all_of_it_is_refused(run: Run) -> None:
     names = [VICTIM, *sorted(set(run.keys) - {VICTIM})[:9]]
     part = Cohort({name: run.keys[name].public for name in names})
-    with pytest.raises(RosterError, match="another cohort than the one in the ledger"):
+    with pytest.raises(RosterError, match="another cohort than the one that the coordinator"):
         share(run, replace(roster(run), members=part.members, names=part.names_digest))
 
 
@@ -232,9 +285,13 @@ def test_one_adversary_committed_twice_does_not_count_as_two() -> None:
     others = tuple(
         signed(session, key, *(pair.public for pair in two)) for key, two in zip(listed[:4], pairs, strict=True)
     )
-    proof = tuple(tree.prove(range(5)))
-    message = RosterMessage(4, tree.root, bytes(32), bytes(32), bitmap([True] * 5), others, proof)
-    assert messages.decode_advertisement(reply).identity == listed[4].public
+    own = messages.decode_advertisement(reply)
+    drawn = RosterTree([each.encode() for each in (*others, own)])
+    message = RosterMessage(
+        4, tree.root, bytes(32), drawn.root, bitmap([True] * 5), others, tuple(drawn.prove([4])),
+        tuple(tree.prove(range(5))),
+    )  # fmt: skip
+    assert own.identity == listed[4].public
     with pytest.raises(RosterError, match="stands on the roster twice"):
         device.share(messages.encode_roster(message), SeededRandom(0))
 
