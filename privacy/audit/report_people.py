@@ -38,6 +38,7 @@ class Sealed:
         lasted: seconds until that round was closed; 0 if none was open; None if it is open still.
         next: the first round reserved after it.
         current: whether the open round's release was checked against this very list; None if nobody can tell.
+        waited: seconds that the oldest request on it had waited; None if the entry does not say.
     """
 
     entry: SignedEntry
@@ -47,6 +48,7 @@ class Sealed:
     lasted: int | None
     next: RoundRow | None
     current: bool | None
+    waited: int | None = None
 
 
 def sealed_lists(material: Material) -> tuple[Sealed, ...]:
@@ -68,7 +70,8 @@ def sealed_lists(material: Material) -> tuple[Sealed, ...]:
             released = material.details.releases.get(during.close) if during.close is not None else None
             if released is not None:
                 current = (released.crowd.opt_out_root, released.crowd.opt_out_time) == (each.body.root, each.time)
-        lists.append(Sealed(each, each.body.size, each.body.size - before, during, lasted, after, current))
+        waited = None if each.body.asked is None else max(each.time - each.body.asked, 0)
+        lists.append(Sealed(each, each.body.size, each.body.size - before, during, lasted, after, current, waited))
         before = each.body.size
     return tuple(lists)
 
@@ -76,15 +79,13 @@ def sealed_lists(material: Material) -> tuple[Sealed, ...]:
 def opt_outs(material: Material) -> Section:
     """Section 3."""
     lists = sealed_lists(material)
-    unknown = Gap(
-        "not measured: a ledger holds no requests, only sealed lists. The coordinator's own records would show it"
-    )
     rule = (
         "A round that is reserved after a list was sealed asks nobody on it: the effect comes with the seal. A round "
-        "that was open then may still count somebody, once; that is recorded, and takes until the round is closed. "
-        "Whoever withdraws on her own device only is out at once, tells nobody, and appears nowhere in this ledger.",
+        "that was open then releases no sum that may hold somebody on it. Whoever withdraws on her own device only is "
+        "out at once, tells nobody, and appears nowhere in this ledger.",
     )
-    blocks: list[Block] = [Prose(rule), Facts((("From request to seal", (unknown,)), *_figures(lists)))]
+    waits = (("From request to seal", (_to_seal(lists),)), *_figures(lists), ("From request to effect", _whole(lists)))
+    blocks: list[Block] = [Prose(rule), Facts(waits)]
     if lists:
         lines = tuple(_line(one, material) for one in lists[:_MOST])
         foot = f"Sizes, not names: {count(len(lists), 'list')} in all. A list shrinks when somebody consents again."
@@ -138,6 +139,31 @@ def _figures(lists: tuple[Sealed, ...]) -> tuple[tuple[str, Words], ...]:
     if still:
         said += f"; for {still:,} a round is open still"
     return (("From seal to effect", (f"{said}.",)),)
+
+
+def _to_seal(lists: tuple[Sealed, ...]) -> Piece:
+    """How long the oldest request waited for each list."""
+    waits = [one.waited for one in lists if one.waited is not None]
+    if not waits:
+        return Gap(
+            "not measured: no list of this ledger says when a request arrived. The coordinator's own records would "
+            "show it"
+        )
+    many = f"for {count(len(waits), 'list')} the oldest request"
+    return (
+        f"{many} waited {lasting(int(median(waits)))} (median), {lasting(max(waits))} (longest), by the ledger's clock."
+    )
+
+
+def _whole(lists: tuple[Sealed, ...]) -> Words:
+    """From the oldest request of a list until no later sum may hold who made it."""
+    waits = [one.waited + one.lasted for one in lists if one.waited is not None and one.lasted is not None]
+    if not waits:
+        return (Gap("not measured: no list says when a request arrived, or its round is open still"),)
+    return (
+        f"at most {lasting(max(waits))}, {lasting(int(median(waits)))} in the median: to the seal, and to the close of "
+        "a round that was open then.",
+    )
 
 
 def _line(one: Sealed, material: Material) -> tuple[Words, ...]:

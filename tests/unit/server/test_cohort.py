@@ -34,3 +34,11 @@ def test_too_few_and_too_many_devices_are_refused() -> None:
         invite(replies, 4, 10)
     with pytest.raises(CohortError, match="only 2 are enrolled"):
         invite(replies, 1, 2)
+
+
+def test_who_has_opted_out_is_as_if_she_had_said_nothing() -> None:
+    keys = (b"a" * 32, b"b" * 32, b"b" * 32)
+    one = invite({1: EnrolReply("r", ("a", "b", "c"), keys), 2: EnrolReply("r", ("c",), keys[:1])}, 1, 1, {"b", "c"})
+    assert one == invite({1: EnrolReply("r", ("a",), keys[:1]), 2: EnrolReply("r", ())}, 1, 1)
+    with pytest.raises(CohortError, match="smallest cohort"):
+        invite({1: EnrolReply("r", ("a", "b"))}, 2, 10, {"b"})
