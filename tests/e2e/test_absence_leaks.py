@@ -14,7 +14,7 @@ from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.randomness import SeededRandom
 from backrow.privacy.wire_secure import MASK
 from backrow.server.settings import RunSettings
-from tests.absence import Silence, compare, nothing, waver, withdraw
+from tests.absence import Silence, compare, nothing, waver, withdraw, withdraw_and_close
 from tests.hosted import ANSWER, ENROL, SECURE, TRUSTED, Person, PlacedEdge, Streams, watched
 from tests.transcripts import DifferentError
 
@@ -22,6 +22,7 @@ SEVEN = [Person(watched([owner, owner + 1, owner + 3])) for owner in range(7)]
 LATER = Silence(2, withdraw, (1, ANSWER))
 """Granted when the round was opened; withdrawn before it is answered."""
 FIRST = Silence(2, waver)
+CLOSED = Silence(2, withdraw_and_close)
 
 
 class Reports(PlacedEdge):
@@ -65,6 +66,14 @@ class Declines(PlacedEdge):
         return wire.encode(replace(reply, devices=reply.devices + names, identities=reply.identities + keys))
 
 
+class Stops(PlacedEdge):
+    """Enrols nobody if one device cannot be asked, closed by an owner who withholds."""
+
+    def enrol(self, call: bytes) -> bytes:
+        assert len([name for name, device in self.hosted.items() if device.consent]) < 8
+        return super().enrol(call)
+
+
 class Orders(PlacedEdge):
     """Sends its devices' answers to a step in turn, or the other way round if one of them refused."""
 
@@ -100,15 +109,21 @@ BOTH = [TRUSTED, SECURE]
 
 
 def test_leaky_builds_begin_from_an_honest_one_that_leaks_nothing() -> None:
-    for run, silence in itertools.product(BOTH, (LATER, FIRST)):
+    for run, silence in itertools.product(BOTH, (LATER, FIRST, CLOSED)):
         compare(SEVEN, silence, run)
 
 
 @pytest.mark.parametrize("run", BOTH, ids=lambda run: run.run_id)
 @pytest.mark.parametrize(
     ("edge", "silence"),
-    [(Reports, LATER), (Declines, FIRST), (Declines, LATER), (Orders, FIRST)],
-    ids=["an edge reports a refusal", "a device declines", "a device declines later", "the order tells"],
+    [(Reports, LATER), (Declines, FIRST), (Declines, LATER), (Orders, FIRST), (Stops, CLOSED)],
+    ids=[
+        "an edge reports a refusal",
+        "a device declines",
+        "a device declines later",
+        "the order tells",
+        "an edge stops",
+    ],
 )
 def test_an_edge_that_lets_a_refusal_be_seen_is_caught(
     edge: type[PlacedEdge], silence: Silence, run: RunSettings
