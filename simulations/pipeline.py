@@ -191,7 +191,8 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         else (),
     )
     if aggregation is Aggregation.SECURE:
-        neighbourhood(granting, Tolerance(privacy.adversaries, privacy.dropouts))  # refused now, not at the first round
+        fewest = max(granting, settings.minimum)  # refused now, not at the first round
+        neighbourhood(fewest, Tolerance(privacy.adversaries, privacy.dropouts))
     program = ModelProgram.start(settings, prepared.dataset.catalogue.features())
     schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
     return Committed(settings, program, schedule, claim(schedule))

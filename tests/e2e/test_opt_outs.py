@@ -60,12 +60,17 @@ def everybody_grants(prepared: Prepared) -> Prepared:
 
 
 def run(
-    made: Scenario, prepared: Prepared, folder: Path, observe: Callable[[RoundReport], None] = lambda report: None
+    made: Scenario,
+    prepared: Prepared,
+    folder: Path,
+    observe: Callable[[RoundReport], None] = lambda report: None,
+    engine: str = "inprocess",
+    nodes: int = 2,
 ) -> Outcome:
     folder.mkdir()
     (folder / "coordinator.pub").write_text(coordinator_key(SEED).public.hex() + "\n")
     return train(
-        commit(made, prepared), prepared.population, folder, engine="inprocess", nodes=2, seed=SEED,
+        commit(made, prepared), prepared.population, folder, engine=engine, nodes=nodes, seed=SEED,
         changes=changes_of(made), observe=observe, publish=lambda outcome, spent: (bytes(32), bytes(32)),
     ).outcome  # fmt: skip
 
@@ -285,3 +290,18 @@ def test_an_owner_proves_her_absence_where_others_have_opted_out(views: Path, tm
     for place, who in ((release, other), (3, out)):
         with pytest.raises(OptOutError):
             prove_absence(lines, files.checkpoint, place, lists, who)
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("aggregation", ["trusted", "secure"])
+def test_flower_and_one_process_see_the_same_owners_come_and_go(views: Path, tmp_path: Path, aggregation: str) -> None:
+    made = scenario(views, aggregation, opt_outs=0.1, flips=0.1, offline=0.1, taste=0.5)
+    prepared = prepare(made)
+    one = run(made, prepared, tmp_path / "one", nodes=1)
+    four = run(made, prepared, tmp_path / "four", engine="flower", nodes=4)
+    assert len({report.invited for report in one.reports}) > 1
+    for alone, spread in zip(one.reports, four.reports, strict=True):
+        assert (alone.invited, alone.outcome) == (spread.invited, spread.outcome)
+    digests = [[release.receipt.digest for release in outcome.releases] for outcome in (one, four)]
+    assert digests[0] == digests[1] != []
+    assert audited(tmp_path / "four").passed

@@ -88,6 +88,7 @@ def test_an_unknown_word_gets_the_choices_and_a_suggestion(tmp_path: Path) -> No
         ("[privacy]\nadversaries = 1.0", "privacy.adversaries in RUN.toml must be less than 1, got 1"),
         ("[cohort]\ndropouts = -0.1", "cohort.dropouts in RUN.toml must be at least 0, got -0.1"),
         ("[cohort]\nwithheld = 1.0", "cohort.withheld in RUN.toml must be less than 1, got 1"),
+        ("[consent]\ntaste = -1.5", "consent.taste in RUN.toml must be at least -1, got -1.5"),
         ("[cohort]\nminimum = 0", "cohort.minimum in RUN.toml must be at least 1, got 0"),
         ("[model]\nrounds = 2.5", "model.rounds in RUN.toml must be a whole number, got 2.5"),
         ("[model]\npopularity_share = 0.6\nrecent_share = 0.5", "model in RUN.toml: popularity_share, recent_share"),
@@ -201,6 +202,11 @@ tables = st.fixed_dictionaries(
         ),
         "model": st.fixed_dictionaries({}, optional={"rounds": st.integers(0, 100), "learning_rate": positive}),
         "cohort": st.fixed_dictionaries({}, optional={"minimum": st.integers(1, 10**6), "withheld": st.floats(0, 0.9)}),
+        "consent": st.fixed_dictionaries(
+            {},
+            optional={name: st.floats(0, 0.9) for name in ("opt_outs", "children", "flips", "offline")}
+            | {"taste": st.floats(-1, 1)},
+        ),
         "evaluation": st.fixed_dictionaries({}, optional={"baselines": st.just([]), "tuning": st.booleans()}),
     },
 )
