@@ -68,7 +68,7 @@ def test_in_secure_sums_a_device_that_withholds_is_absent_to_the_byte(
 
 
 @pytest.mark.long
-@settings(SLOW, max_examples=400)
+@settings(SLOW, max_examples=200)
 @given(st.one_of(scenes(Aggregation.TRUSTED), scenes(Aggregation.SECURE)))
 def test_many_devices_that_withhold_are_absent_to_the_byte(
     scene: tuple[list[Person], Silence, RunSettings, int],
@@ -92,7 +92,7 @@ def test_a_device_that_opts_out_is_one_that_opts_out_and_is_offline_from_then_on
 
 
 @pytest.mark.long
-@settings(SLOW, max_examples=300)
+@settings(SLOW, max_examples=100)
 @given(opt_outs())
 def test_many_devices_that_opt_out_are_offline_from_then_on_to_the_byte(
     scene: tuple[list[Person], Silence, RunSettings, int],
