@@ -12,10 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from backrow.client.consent import Consent
 from backrow.client.events import WatchEvent
 from backrow.client.history import RawHistory
-from backrow.client.identity import device_identity
 from backrow.client.installed import install_bundle, installed_model
 from backrow.client.model import PublicModel
 from backrow.client.owner import OwnersWord
@@ -26,10 +24,10 @@ from backrow.client.weights import RECENT_SECONDS, Preferences, confidence
 from backrow.privacy.consent import CONTRIBUTING, Purpose
 from backrow.privacy.errors import BundleError, VaultError
 from backrow.privacy.randomness import OsRandom, RandomSource
-from backrow.privacy.signing import SigningKey
 
 if TYPE_CHECKING:
     from backrow.client.spending import SpentBudget
+    from backrow.privacy.signing import SigningKey
 
 HISTORY, PARTICIPATION = "history.vault", "participation.vault"
 DEFAULT_POLICY = DevicePolicy()
@@ -54,7 +52,8 @@ class Device(OwnersWord):
         lowest_counter: int,
     ) -> None:
         """Use `Device.open`."""
-        from backrow.client.contributor import Contributor  # with the first device, not with the SDK
+        from backrow.client.consent import Consent  # with the first device, not with the SDK
+        from backrow.client.contributor import Contributor
         from backrow.client.egress import EgressLog
         from backrow.client.gates import Gates
         from backrow.client.spending import Spending
@@ -221,7 +220,9 @@ class Device(OwnersWord):
     def __repr__(self) -> str:
         return "<Device: not printable>"
 
-    def _identity(self) -> SigningKey:
+    def _identity(self) -> "SigningKey":
+        from backrow.client.identity import device_identity
+
         return device_identity(self._participation, self._random)
 
     def _installed(self) -> PublicModel | None:

@@ -3,17 +3,17 @@
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from backrow.client.consent import Consent, Receipt
 from backrow.privacy.consent import CONTRIBUTING, PlatformSignal, Purpose
 
 if TYPE_CHECKING:
+    from backrow.client.consent import Consent, Receipt
     from backrow.client.egress import Egress, EgressLog
 
 
 class OwnersWord:
     """The owner's side of a device. Recommending goes on whatever is withdrawn here."""
 
-    _consent: Consent
+    _consent: "Consent"
     _egress: "EgressLog"
 
     @property
@@ -59,7 +59,7 @@ class OwnersWord:
         """
         self._consent.signals(current)
 
-    def receipts(self) -> list[Receipt]:
+    def receipts(self) -> "list[Receipt]":
         """What was said, when and by whom, signed; oldest first. `print` one to read it."""
         return self._consent.receipts()
 
