@@ -107,7 +107,8 @@ def withheld(prepared: Prepared) -> list[int]:
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("aggregation", [pytest.param("trusted", marks=pytest.mark.long), "secure"])
+@pytest.mark.long
+@pytest.mark.parametrize("aggregation", ["trusted", "secure"])
 def test_on_ray_whoever_the_scenario_withholds_is_a_slot_without_an_owner(views: Path, aggregation: str) -> None:
     from ray import cloudpickle
 

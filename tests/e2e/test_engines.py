@@ -64,7 +64,14 @@ def test_in_process_releases_do_not_depend_on_the_number_of_nodes(
 
 @pytest.mark.parametrize(
     ("trainer", "nodes"),
-    [("gradient", 1), ("gradient", 4), ("gradient", 8), ("subspace", 4), ("opacus", 8), ("opacus-event", 4)],
+    [
+        pytest.param("gradient", 1, marks=pytest.mark.long),
+        pytest.param("gradient", 4, marks=pytest.mark.long),
+        ("gradient", 8),
+        ("subspace", 4),
+        ("opacus", 8),
+        pytest.param("opacus-event", 4, marks=pytest.mark.long),
+    ],
 )
 def test_flower_on_ray_releases_what_one_process_releases(
     trainer: str, nodes: int, prepared: Prepared, tmp_path: Path
