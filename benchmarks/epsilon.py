@@ -11,17 +11,15 @@ Run: python benchmarks/epsilon.py
 
 import math
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import mpmath
 import numpy as np
-from dp_accounting.pld import privacy_loss_distribution
-from dp_accounting.privacy_accountant import NeighboringRelation
 
 from backrow.privacy.accounting.calibration import RESERVED_COORDINATES, epsilon_of
+from backrow.privacy.accounting.pld import pld_epsilon
 from backrow.privacy.audit.formulas import exact
 
 INTERVAL = 1e-4
@@ -56,7 +54,7 @@ def measure(shape: str, mu: float, delta: float) -> Row:
     multipliers = [1 / (mu * math.sqrt(share / sum(shares))) for share in shares]
     whole = math.sqrt(math.fsum(z**-2 for z in multipliers))
     reported = max(float(exact(np.array([whole]), delta)[0]), epsilon_of(multipliers, delta, COORDINATES))
-    return Row(shape, mu, delta, exactly(multipliers, delta), reported, by_pld(multipliers, delta))
+    return Row(shape, mu, delta, exactly(multipliers, delta), reported, pld_epsilon(multipliers, delta, INTERVAL))
 
 
 def exactly(multipliers: Sequence[float], delta: float) -> float:
@@ -73,21 +71,6 @@ def exactly(multipliers: Sequence[float], delta: float) -> float:
             middle = (low + high) / 2
             low, high = (middle, high) if too_small(middle) else (low, middle)
         return float(high)
-
-
-def by_pld(multipliers: Sequence[float], delta: float) -> float:
-    """By numerical convolution."""
-    cut = min(1e-15, delta * 1e-6)
-    whole = privacy_loss_distribution.identity(value_discretization_interval=INTERVAL)
-    for multiplier, count in sorted(Counter(multipliers).items()):
-        one = privacy_loss_distribution.from_gaussian_mechanism(
-            multiplier,
-            value_discretization_interval=INTERVAL,
-            log_mass_truncation_bound=math.log(cut) - 10,
-            neighboring_relation=NeighboringRelation.REPLACE_SPECIAL,  # zero-out
-        )
-        whole = whole.compose(one.self_compose(count, tail_mass_truncation=cut), tail_mass_truncation=cut)
-    return float(whole.get_epsilon_for_delta(delta))
 
 
 def main() -> None:

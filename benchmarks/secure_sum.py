@@ -29,13 +29,14 @@ from backrow.privacy.secagg.messages import decode_masked
 from backrow.privacy.secagg.parameters import Tolerance
 from backrow.privacy.secagg.roster import cohort_digest
 from backrow.privacy.secagg.session import SecurePolicy, Session
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from backrow.privacy.signing import SigningKey
 
 RESULTS = Path(__file__).parent / "results"
 KEY = SigningKey(bytes(range(32)))
 DIMENSION = 237_000
 RATE = 0.05
-ADVERTISE, SHARE, MASK, AGREE, UNMASK = STEPS = (1, 2, 3, 4, 5)
+STEPS = (ADVERTISE, SHARE, MASK, AGREE, UNMASK)
 NAMES = {ADVERTISE: "advertise", SHARE: "share", MASK: "mask", AGREE: "agree", UNMASK: "unmask"}
 SPREAD, AFTER_SHARING = "spread over the five steps", "all after sharing"
 TRIALS = [(1_000, SPREAD, trial) for trial in (1, 2, 3, 4)] + [

@@ -44,8 +44,8 @@ from backrow.client.history import RawHistory
 from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.randomness import Purpose, RandomSource, SeededRandom
+from backrow.privacy.secagg.steps import MASK
 from backrow.privacy.signing import SigningKey
-from backrow.privacy.wire_secure import MASK
 from backrow.server.archive import Archive
 from backrow.server.book import Book
 from backrow.server.policy import LedgerPolicy

@@ -24,8 +24,9 @@ from backrow.privacy.consent import Purpose
 from backrow.privacy.errors import MalformedMessageError, RefusedCallError
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.randomness import RandomSource
+from backrow.privacy.secagg.steps import UNMASK
 from backrow.privacy.signing import SigningKey
-from backrow.privacy.wire_secure import UNMASK, SecureCall, SecureOpen
+from backrow.privacy.wire_secure import SecureCall, SecureOpen
 
 if TYPE_CHECKING:
     from backrow.client.spending import Spending

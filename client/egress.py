@@ -19,8 +19,8 @@ from backrow.privacy.consent import Purpose
 from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.queries import Query
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from backrow.privacy.units import Adjacency, PrivacyUnit, round_up
-from backrow.privacy.wire_secure import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 
 KEPT = 1000
 _NEWEST, _OLD = "egress/newest", "egress/old"

@@ -7,18 +7,10 @@ from typing import TYPE_CHECKING, Protocol
 from backrow.privacy import wire
 from backrow.privacy.errors import MalformedMessageError, RefusedCallError
 from backrow.privacy.randomness import RandomSource
+from backrow.privacy.secagg import steps
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from backrow.privacy.signing import SigningKey
-from backrow.privacy.wire_secure import (
-    ADVERTISE,
-    AGREE,
-    MASK,
-    SHARE,
-    UNMASK,
-    SecureCall,
-    SecureOpen,
-    plan_digest,
-    session_of,
-)
+from backrow.privacy.wire_secure import SecureCall, SecureOpen, plan_digest, session_of
 
 if TYPE_CHECKING:
     from backrow.privacy.secagg.device import SecureDevice
@@ -112,14 +104,14 @@ class Participant:
             return self._begin(heard.opening)
         plan, device = self._kept(call)
         match call.step:
-            case 2:  # SHARE
+            case steps.SHARE:
                 after, reply = device.share(part, self.random(SHARE))
-            case 3:  # MASK
+            case steps.MASK:
                 assert heard.question is not None
                 if heard.digest != device.session.question or plan_digest(heard.question.plan) != plan:
                     raise RefusedCallError("the question is not the one this round was opened for: not answered")
                 after, reply = device.mask(part, self.answer(heard.question))
-            case 4:  # AGREE
+            case steps.AGREE:
                 after, reply = device.agree(part)
             case _:
                 after, reply = device.unmask(part)

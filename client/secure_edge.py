@@ -7,7 +7,8 @@ import numpy as np
 from backrow.client.secure import Heard, Memory, hear
 from backrow.privacy import wire
 from backrow.privacy.errors import BackrowError, MalformedMessageError
-from backrow.privacy.wire_secure import MASK, SecureCall, SecureReply, session_of
+from backrow.privacy.secagg.steps import MASK
+from backrow.privacy.wire_secure import SecureCall, SecureReply, session_of
 
 Ask = Callable[[SecureCall, Heard, str], bytes | None]
 """(call, what is common, name) to the device's reply to its part; None or an error: it has vanished."""

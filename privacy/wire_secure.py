@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 Uint32Array = NDArray[np.uint32]
 Arrays = dict[str, tuple[str, NDArray[Any]]]
 
-ADVERTISE, SHARE, MASK, AGREE, UNMASK = 1, 2, 3, 4, 5
-"""The steps of the protocol (docs/secure-sum.md)."""
-
 NOTHING = np.zeros(0, dtype=np.uint32)
 
 

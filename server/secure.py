@@ -8,19 +8,10 @@ from backrow.privacy.errors import BackrowError, VoidRoundError
 from backrow.privacy.secagg.coordinator import SecureRound
 from backrow.privacy.secagg.parameters import Neighbourhood, Tolerance
 from backrow.privacy.secagg.roster import cohort_digest
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_plan import NO_PROOF
-from backrow.privacy.wire_secure import (
-    ADVERTISE,
-    AGREE,
-    MASK,
-    SHARE,
-    UNMASK,
-    SecureCall,
-    SecureOpen,
-    SecureReply,
-    session_of,
-)
+from backrow.privacy.wire_secure import SecureCall, SecureOpen, SecureReply, session_of
 from backrow.server.cohort import Cohort
 
 Exchange = Callable[[Mapping[int, bytes]], Iterable[tuple[int, wire.Message]]]

@@ -15,8 +15,9 @@ from backrow.client.history import RawHistory
 from backrow.client.secure import Memory
 from backrow.privacy import wire
 from backrow.privacy.randomness import RandomSource, SeededRandom
+from backrow.privacy.secagg.steps import ADVERTISE, UNMASK
 from backrow.privacy.signing import SigningKey
-from backrow.privacy.wire_secure import ADVERTISE, UNMASK, SecureCall
+from backrow.privacy.wire_secure import SecureCall
 from backrow.simulations.consents import STEADY, Changes, Owners, consents_at, in_reach
 
 _ARRAYS = (

@@ -11,7 +11,7 @@ from enum import StrEnum
 from hypothesis import strategies as st
 
 from backrow.privacy.plan import Aggregation
-from backrow.privacy.wire_secure import ADVERTISE, AGREE, MASK, SHARE, UNMASK
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from backrow.server.settings import RunSettings
 from tests.hosted import ANSWER, ENROL, name_of
 

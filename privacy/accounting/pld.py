@@ -11,7 +11,7 @@ _CELLS_PER_MU = 30
 """Grid cells per root-mean-square mu of a release: pessimistic by about 1e-4 of epsilon."""
 
 
-def pld_epsilon(noise_multipliers: Sequence[float], delta: float) -> float:
+def pld_epsilon(noise_multipliers: Sequence[float], delta: float, interval: float | None = None) -> float:
     """Epsilon of Gaussian releases together, an upper bound up to the grid.
 
     Every distinct release is discretised by itself and convolved as often as it occurs. (dp-accounting's
@@ -20,10 +20,12 @@ def pld_epsilon(noise_multipliers: Sequence[float], delta: float) -> float:
     Args:
         noise_multipliers: standard deviation / sensitivity of every release, > 0.
         delta: in (0, 1).
+        interval: of the grid of losses; None: fine enough for these releases.
     """
     if not noise_multipliers:
         return 0.0
-    interval = math.sqrt(math.fsum(z**-2 for z in noise_multipliers) / len(noise_multipliers)) / _CELLS_PER_MU
+    if interval is None:
+        interval = math.sqrt(math.fsum(z**-2 for z in noise_multipliers) / len(noise_multipliers)) / _CELLS_PER_MU
     cut = min(1e-15, delta * 1e-6)
     whole = privacy_loss_distribution.identity(value_discretization_interval=interval)
     for multiplier, count in sorted(Counter(noise_multipliers).items()):

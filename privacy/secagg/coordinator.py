@@ -32,7 +32,7 @@ from backrow.privacy.errors import (
     WeakKeyError,
 )
 from backrow.privacy.secagg import checks, messages
-from backrow.privacy.secagg.inbox import ADVERTISE, AGREE, MASK, SHARE, UNMASK, Inbox, Problem
+from backrow.privacy.secagg.inbox import Inbox, Problem
 from backrow.privacy.secagg.masks import from_ring
 from backrow.privacy.secagg.messages import Advertisement, bitmap
 from backrow.privacy.secagg.parameters import Neighbourhood
@@ -40,6 +40,7 @@ from backrow.privacy.secagg.roster import Cohort
 from backrow.privacy.secagg.seating import Seating, with_shared_keys
 from backrow.privacy.secagg.session import Session
 from backrow.privacy.secagg.shamir import PRIME
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from backrow.privacy.secagg.unmasking import Recovery, key_fits, remove_own_mask, remove_pair_masks, seed_fits
 from backrow.privacy.signing import SECAGG_FREEZE, SigningKey
 

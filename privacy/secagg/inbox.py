@@ -6,8 +6,7 @@ from typing import TypeVar
 
 from backrow.privacy.errors import BackrowError, OutOfTurnError, RepeatedAnswerError, RosterError
 from backrow.privacy.ledger.tree import sha256
-
-ADVERTISE, SHARE, MASK, AGREE, UNMASK = 1, 2, 3, 4, 5
+from backrow.privacy.secagg.steps import ADVERTISE
 
 _T = TypeVar("_T")
 

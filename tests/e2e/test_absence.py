@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backrow.client import EventKind, WatchEvent
 from backrow.privacy import wire
 from backrow.privacy.plan import Aggregation
-from backrow.privacy.wire_secure import UNMASK
+from backrow.privacy.secagg.steps import UNMASK
 from backrow.server.settings import RunSettings
 from tests.absence import ACTS, Silence, compare, nothing, opt_out, opt_out_but_grant_here, outcome_of
 from tests.hosted import ANSWER, ENROL, ENROLLED, NOW, SECURE, TRUSTED, Person, watched

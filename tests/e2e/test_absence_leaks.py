@@ -12,7 +12,7 @@ from backrow.client.secure import Memory
 from backrow.privacy import wire
 from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.randomness import SeededRandom
-from backrow.privacy.wire_secure import MASK
+from backrow.privacy.secagg.steps import MASK
 from backrow.server.settings import RunSettings
 from tests.absence import Silence, compare, nothing, waver, withdraw, withdraw_and_close
 from tests.hosted import ANSWER, ENROL, SECURE, TRUSTED, Person, PlacedEdge, Streams, watched

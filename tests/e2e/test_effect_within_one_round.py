@@ -13,7 +13,7 @@ from backrow.client import Device
 from backrow.client.edge import DeviceEdge
 from backrow.client.gates import Gates
 from backrow.privacy import wire
-from backrow.privacy.wire_secure import AGREE, MASK, SHARE
+from backrow.privacy.secagg.steps import AGREE, MASK, SHARE
 from backrow.server.settings import RunSettings
 from backrow.server.strategy import Coordinator
 from tests.hosted import ANSWER, ENROL, name_of

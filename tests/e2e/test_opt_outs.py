@@ -21,8 +21,9 @@ from backrow.privacy.ledger.entries import OptOutEntry, ReleaseEntry, ReserveEnt
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.pseudonyms import keyed_hash
 from backrow.privacy.ledger.verification import verify_files
+from backrow.privacy.secagg.steps import AGREE, MASK, SHARE
 from backrow.privacy.wire import EnrolReply
-from backrow.privacy.wire_secure import AGREE, MASK, SHARE, SecureCall
+from backrow.privacy.wire_secure import SecureCall
 from backrow.server import strategy
 from backrow.server.cohort import Cohort, invite
 from backrow.server.seals import Seals

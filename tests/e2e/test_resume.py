@@ -17,7 +17,8 @@ from backrow.privacy import wire
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry, VoidEntry
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.verification import verify_files
-from backrow.privacy.wire_secure import ADVERTISE, AGREE, MASK, SHARE, UNMASK, SecureCall
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
+from backrow.privacy.wire_secure import SecureCall
 from backrow.simulations.runner import resume, run, unfinished_name
 from backrow.simulations.scenario import Scenario
 from tests.house import ROOT

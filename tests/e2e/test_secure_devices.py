@@ -19,8 +19,9 @@ from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.ledger.signed_entry import decode_entry
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.randomness import OsRandom
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from backrow.privacy.signing import SigningKey
-from backrow.privacy.wire_secure import ADVERTISE, AGREE, MASK, SHARE, UNMASK, SecureCall
+from backrow.privacy.wire_secure import SecureCall
 from backrow.server.app import make_server_app
 from backrow.server.archive import Archive
 from backrow.server.book import Book

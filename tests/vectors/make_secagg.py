@@ -210,7 +210,7 @@ class Coins:
         return self.left.pop(0).to_bytes(n, "big")
 
     def uint64(self, n: int) -> NDArray[np.uint64]:
-        raise NotImplementedError
+        raise TypeError("shares are drawn as bytes, never as words")
 
 
 def hexed(numbers: list[int] | tuple[int, ...]) -> list[str]:

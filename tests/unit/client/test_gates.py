@@ -14,7 +14,7 @@ from backrow.privacy.errors import OutOfTurnError, RefusedCallError
 from backrow.privacy.ledger import parts
 from backrow.privacy.ledger.entries import ReserveEntry
 from backrow.privacy.ledger.parts import Basis, Spent
-from backrow.privacy.wire_secure import ADVERTISE, AGREE, MASK, SHARE, UNMASK
+from backrow.privacy.secagg.steps import ADVERTISE, AGREE, MASK, SHARE, UNMASK
 from tests.unit.client.devices import POLICY, contribution, open_device, ready, round_call, signed
 from tests.unit.client.growing import GrowingLedger
 from tests.unit.client.summing import Summing, summing

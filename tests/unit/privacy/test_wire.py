@@ -15,9 +15,10 @@ from backrow.privacy.errors import MalformedMessageError, SignatureError
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query
+from backrow.privacy.secagg.steps import ADVERTISE, MASK
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_plan import NO_PROOF
-from backrow.privacy.wire_secure import ADVERTISE, MASK, SecureCall, SecureOpen, SecureReply
+from backrow.privacy.wire_secure import SecureCall, SecureOpen, SecureReply
 from tests.builders import gradient_call, plan
 
 KEY = SigningKey(bytes(range(32)))
