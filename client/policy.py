@@ -3,14 +3,15 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy
 from backrow.privacy.errors import RefusedCallError
-from backrow.privacy.plan import Aggregation, Noise, RoundPlan
 from backrow.privacy.queries import Query
-from backrow.privacy.shares import honest
+
+if TYPE_CHECKING:  # loaded with the first call, not with the SDK
+    from backrow.privacy.plan import RoundPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ class DevicePolicy:
         """Least noise standard deviation / sensitivity of one release."""
         return 1 / self.largest_mu
 
-    def check(self, plan: RoundPlan, participants: int) -> None:
+    def check(self, plan: "RoundPlan", participants: int) -> None:
         """Return if this device may answer this round by itself; what rounds cost together, `Spending` checks.
 
         Args:
@@ -87,6 +88,11 @@ class DevicePolicy:
         Raises:
             RefusedCallError: the first limit that the call exceeds.
         """
+        from fractions import Fraction
+
+        from backrow.privacy.plan import Aggregation, Noise
+        from backrow.privacy.shares import honest
+
         query = plan.query
         if (query.query, query.version) not in self.known:
             raise RefusedCallError(
@@ -130,7 +136,7 @@ class DevicePolicy:
             )
 
 
-def mu_of(plan: RoundPlan) -> float:
+def mu_of(plan: "RoundPlan") -> float:
     """Sensitivity / noise standard deviation of a round's release; infinity without noise."""
     match plan.event():
         case GaussianRelease() as release:
