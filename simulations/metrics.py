@@ -30,6 +30,8 @@ Protocol = Literal["full", "ncf"]
 Scorer = Callable[[IntArray], FloatArray]
 """Viewers, shape (n,) -> scores, shape (n, titles), finite, higher is better. The array given back is not changed."""
 
+LIST = 10
+"""Length of the list that HR, NDCG and coverage are about, unless said otherwise."""
 BLOCK = 256
 """Viewers scored at a time: a block of scores stays in the processor's cache."""
 
@@ -65,7 +67,9 @@ class Metrics:
         }
 
 
-def evaluate(scorer: Scorer, split: Split, protocol: Protocol = "full", *, k: int = 10, recall_k: int = 20) -> Metrics:
+def evaluate(
+    scorer: Scorer, split: Split, protocol: Protocol = "full", *, k: int = LIST, recall_k: int = 20
+) -> Metrics:
     """Rank every viewer's test title, a block of viewers at a time.
 
     Args:
@@ -106,17 +110,23 @@ def evaluate(scorer: Scorer, split: Split, protocol: Protocol = "full", *, k: in
     if not len(ranked):
         nan = float("nan")
         return Metrics(protocol, k, recall_k, nan, nan, nan, float(shown.mean()), ranked)
-    gain = np.where(ranked < k, 1.0 / np.log2(ranked + 2.0), 0.0)
+    hr, ndcg = rates(ranked, k)
     return Metrics(
         protocol,
         k,
         recall_k,
-        hr=float(np.mean(ranked < k)),
-        ndcg=float(np.mean(gain)),
+        hr=hr,
+        ndcg=ndcg,
         recall=float(np.mean(ranked < recall_k)),
         coverage=float(shown.mean()),
         ranks=ranked,
     )
+
+
+def rates(ranks: FloatArray, k: int) -> tuple[float, float]:
+    """HR@k and NDCG@k of ranks counted from 0; there must be one."""
+    gain = np.where(ranks < k, 1.0 / np.log2(ranks + 2.0), 0.0)
+    return float(np.mean(ranks < k)), float(np.mean(gain))
 
 
 def half_ranks(scores: FloatArray, at: NDArray[np.integer]) -> FloatArray:

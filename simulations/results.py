@@ -114,6 +114,31 @@ class Released(BaseModel):
     gain: Interval
 
 
+Group = Literal["everyone", "stayed", "left"]
+
+
+class GroupRow(BaseModel):
+    """How well the model serves one group of owners, over the full catalogue. Ground truth, never released.
+
+    Attributes:
+        group: "stayed": granted in some round of the run; "left": in none.
+        devices: of the group that have a test title, > 0.
+        hr_at_10, ndcg_at_10: of the model, which each device applies to its own history; mean over the group.
+        popular_hr_at_10, popular_ndcg_at_10: the same people served by exact counts of everybody.
+    """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, validate_by_name=True, validate_by_alias=True
+    )
+
+    group: Group
+    devices: int = Field(gt=0)
+    hr_at_10: float = Field(alias="hr@10", ge=0, le=1)
+    ndcg_at_10: float = Field(alias="ndcg@10", ge=0, le=1)
+    popular_hr_at_10: float = Field(alias="popular hr@10", ge=0, le=1)
+    popular_ndcg_at_10: float = Field(alias="popular ndcg@10", ge=0, le=1)
+
+
 class Results(BaseModel):
     """One run.
 
@@ -133,6 +158,7 @@ class Results(BaseModel):
         notes: what else should be said.
         extras: figures in other units than the rows', such as an event-level epsilon.
         released: what the coordinator learned of the model's quality; None if it did not ask.
+        groups: the model by who contributes and who does not; empty where everybody does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -152,6 +178,7 @@ class Results(BaseModel):
     notes: tuple[str, ...] = ()
     extras: dict[str, float] = Field(default_factory=dict)
     released: Released | None = None
+    groups: tuple[GroupRow, ...] = ()
 
     def under(self, protocol: Literal["full", "ncf"]) -> tuple[Row, ...]:
         """The rows of one protocol."""

@@ -23,6 +23,7 @@ from backrow.privacy.units import PrivacyClaim
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import Outcome, RoundReport
 from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer, released_figures
+from backrow.simulations.groups import served_groups
 from backrow.simulations.pipeline import Committed, Prepared, changes_of, commit, prepare
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.records import notes_of, round_row, warnings_of, write_metrics
@@ -36,6 +37,7 @@ from backrow.simulations.training import Trained, coordinator_key, train
 class FinishedModel:
     """A trained and published model with its evaluation: ground truth, and what was released of it."""
 
+    public: PublicModel
     rows: list[Row]
     released: Released | None
     trained: Trained
@@ -119,6 +121,8 @@ def _run_into(
     if baselines:
         rows += counterfactuals(scenario, prepared, observe)
         rows += baseline_rows(scenario, prepared, observe)
+    rounds = [round_row(report) for report in finished.trained.outcome.reports]
+    scorer = model_scorer(finished.public, prepared.population)
     results = Results(
         engine=scenario.engine,
         nodes=scenario.nodes,
@@ -132,10 +136,10 @@ def _run_into(
         rows=tuple(rows),
         warnings=warnings_of(prepared, committed, finished.trained),
         simulated=committed.claim.simulated,
-        notes=notes_of(scenario, prepared, committed, len(finished.trained.outcome.reports)),
+        notes=notes_of(scenario, prepared, committed, len(rounds)),
         released=finished.released,
+        groups=served_groups(scenario, prepared, scorer, len(rounds)),
     )
-    rounds = [round_row(report) for report in finished.trained.outcome.reports]
     write_metrics(folder / "metrics.parquet", rounds)
     results.write(folder / "results.json")
     write_report(folder, results, rounds)
@@ -250,7 +254,7 @@ def finish_model(
     if metrics is not None:
         alone = claim_of([last], committed.schedule)
         released = released_figures(metrics, last, alone, public, prepared)
-    return FinishedModel(rows, released, trained, committed)
+    return FinishedModel(public, rows, released, trained, committed)
 
 
 def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:

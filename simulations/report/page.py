@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from backrow.privacy.units import PrivacyClaim, odds
 from backrow.simulations.results import Results, Row
@@ -18,6 +18,9 @@ from backrow.simulations.wording import (
     spent,
     terms,
 )
+
+if TYPE_CHECKING:
+    from jinja2 import Template
 
 PROTOCOLS: dict[Literal["full", "ncf"], str] = {
     "full": "Full catalogue",
@@ -63,6 +66,20 @@ class Table:
     foot: str
     compares: bool
     """Whether private lines stand out from the others."""
+
+
+def template(name: str) -> "Template":
+    """A template of this folder: whatever it is given is text, and a missing value is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("backrow.simulations.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
 
 
 def headline(rows: Sequence[Row], results: Sequence[Results]) -> Claim:

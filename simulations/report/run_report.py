@@ -7,6 +7,7 @@ from typing import Any, Literal
 from backrow.simulations.report import page
 from backrow.simulations.report.learned import LEARNED, learned_table
 from backrow.simulations.report.plot import frontier_svg
+from backrow.simulations.report.stayed import stayed_table
 from backrow.simulations.results import Results, Row, write_whole
 
 REPORT = "report.html"
@@ -23,10 +24,10 @@ def write_report(folder: Path, results: Results, rounds: Sequence[Mapping[str, A
         rounds: as `backrow.simulations.records.round_row` makes them.
     """
     claim = page.final_claim(results.rows, results)
-    learned = learned_table(results)
+    optional = (stayed_table(results), learned_table(results))
     tables = [
         *_model_tables(results.rows, results),
-        *([learned] if learned is not None else []),
+        *(table for table in optional if table is not None),
         page.round_table(rounds, claim),
     ]
     write_whole(folder / REPORT, _render([results], results.rows, tables, links=()))
@@ -74,20 +75,12 @@ def _model_tables(rows: Sequence[Row], results: Results) -> list[page.Table]:
 def _render(
     runs: Sequence[Results], rows: Sequence[Row], tables: Sequence[page.Table], links: tuple[tuple[str, str], ...]
 ) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
     first = runs[0]
     full = [row for row in rows if row.protocol == "full"]
     shown = full or list(rows)
-    environment = Environment(
-        loader=PackageLoader("backrow.simulations.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html.j2").render(
+    return page.template("report.html.j2").render(
         title=f"backrow on {first.dataset}",
         eyebrow=f"{first.dataset} · split {first.split} · {'full catalogue' if full else 'NCF protocol'}",
         claim=page.headline(shown, runs),

@@ -15,7 +15,7 @@ from backrow.privacy.units import odds
 from backrow.simulations.console import print_learned
 from backrow.simulations.report.plot import frontier_svg, spread
 from backrow.simulations.report.run_report import frontier_rows, write_frontier, write_report
-from backrow.simulations.results import Interval, Released, ReleasedFigure, Results, Row
+from backrow.simulations.results import GroupRow, Interval, Released, ReleasedFigure, Results, Row
 
 VOID_TAGS = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -203,6 +203,27 @@ def test_the_terminal_says_which_figure_is_released_and_which_is_not(capsys: pyt
 def test_released_figures_are_read_back_from_the_file(tmp_path: Path) -> None:
     made = results(released=LEARNED)
     assert Results.from_json(made.to_json()) == made
+
+
+STAYED = GroupRow(
+    group="stayed", devices=4_000, hr_at_10=0.0851, ndcg_at_10=0.04, popular_hr_at_10=0.0411, popular_ndcg_at_10=0.02
+)
+LEFT = STAYED.model_copy(update={"group": "left", "devices": 2_040, "hr_at_10": 0.0832})
+
+
+def test_those_who_stayed_and_those_who_left_stand_beside_each_other_in_plain_words(tmp_path: Path) -> None:
+    html = report(tmp_path, results(groups=(STAYED, LEFT)))
+    table = _Reader(section(html, "Those who stayed, and those who left")).text
+    assert "stayed: their devices contribute 4,000 0.085 0.040 0.041 0.020" in table
+    assert "left: nothing leaves theirs 2,040 0.083 0.040 0.041 0.020" in table
+    assert "The model is made without her" in table
+    assert "never released" in table
+    assert _Reader(html).open == []
+    assert Results.from_json(results(groups=(STAYED, LEFT)).to_json()).groups == (STAYED, LEFT)
+
+
+def test_where_everybody_contributes_the_report_says_nothing_of_leaving(tmp_path: Path) -> None:
+    assert "those who left" not in _Reader(report(tmp_path, results())).text
 
 
 def test_private_rows_come_before_the_others(tmp_path: Path) -> None:
