@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from backrow.privacy.errors import BackrowError
-from backrow.simulations import cli_data, cli_recommend, telemetry
+from backrow.simulations import cli_data, cli_recommend, cli_retrain, telemetry
 
 TRACEBACK = "BACKROW_TRACEBACK"
 """Set it to see where an unexpected error came from."""
@@ -35,6 +35,7 @@ def demo(
 
     A run on Flower and Ray with four nodes that host all devices, then the same devices at epsilon 1, 3, 8 and without
     privacy: one table, one viewer's top ten, one report; then an audit of a run, and thirty ways to tamper with it.
+    Last she opts out, on a real device: what has left it, what leaves it now, and what the coordinator can tell.
     """
     from backrow.simulations.demo import run_demo
 
@@ -94,6 +95,7 @@ def simulate(
 app.command(name="recommend", epilog="Example: backrow recommend --run runs/ml-100k-1 --user 42")(
     cli_recommend.recommend
 )
+app.command(name="retrain-from", epilog="Example: backrow retrain-from runs/first --terms")(cli_retrain.retrain_from)
 app.add_typer(cli_data.app, name="data")
 
 

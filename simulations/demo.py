@@ -1,4 +1,4 @@
-"""What `make demo` runs: real data, a run on Flower and Ray, the privacy-utility frontier, one viewer's shelf."""
+"""What `make demo` runs: real data, Flower and Ray, the privacy-utility frontier, one viewer's shelf, her opt-out."""
 
 import os
 import tempfile
@@ -16,13 +16,14 @@ from backrow.simulations import console
 from backrow.simulations.cli_recommend import print_shelf
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.datasets.registry import load
+from backrow.simulations.demo_opt_out import show_opt_out
 from backrow.simulations.pipeline import prepare
 from backrow.simulations.report.run_report import REPORT, frontier_rows, write_frontier
 from backrow.simulations.results import Results
 from backrow.simulations.runner import refuse_existing, run
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.scenario_file import make_scenario
-from backrow.simulations.viewer import picks_for
+from backrow.simulations.viewer import Shelf, picks_for
 from backrow.simulations.wording import duration
 
 PREFERRED = ("ml-1m", "ml-100k")
@@ -30,6 +31,8 @@ NODES = 4
 EPSILONS = (1.0, 3.0, 8.0)
 SHOWN = "gradient-3"
 """The run whose model recommends to the viewer."""
+OPT_OUT = "opt-out"
+"""Folder of the rounds in which she opts out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +87,14 @@ def run_demo(folder: Path, data: str | None) -> None:
             results = run(scenario, folder / part.name, observe=observe, baselines=part.baselines, prepared=prepared)
         runs.append((part.name, results))
     write_frontier(folder, runs)
-    _print_findings(folder, runs, dataset)
+    shelf = _print_findings(folder, runs, dataset)
     _audit(folder / SHOWN)
+    seed = _scenario(parts()[0], dataset.name).seed
+    show_opt_out(folder / SHOWN / "bundle", dataset, seed, folder / OPT_OUT, shelf.picks)
     console.say(f"\nreport: {folder / REPORT} ({duration(time.monotonic() - started)} in all)")
 
 
-def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Dataset) -> None:
+def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Dataset) -> Shelf:
     first = runs[0][1]
     console.print_warnings(text for _, results in runs for text in results.warnings)
     console.print_rows(
@@ -107,7 +112,9 @@ def _print_findings(folder: Path, runs: list[tuple[str, Results]], dataset: Data
             console.print_learned(results)
             console.say("")
     viewer = dataset.viewers[0]
-    print_shelf(picks_for(folder / SHOWN, viewer, 10), f"viewer {viewer}")
+    shelf = picks_for(folder / SHOWN, viewer, 10)
+    print_shelf(shelf, f"viewer {viewer}")
+    return shelf
 
 
 def _audit(run: Path) -> None:
