@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from backrow.privacy.errors import MalformedMessageError
 
 MAGIC = b"BKRW"
-VERSION = 1
+VERSION = 2
 _PREFIX = struct.Struct("<4sHBI")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "f8": np.dtype("<f8"),

@@ -4,7 +4,7 @@ Nothing else can be encoded: an object that is not one of `Message` raises. Deco
 returns is well-formed or it raises. How bytes are laid out is in `codec`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from backrow.privacy.codec import count, flag, number, pack, text, texts, unpack
 from backrow.privacy.errors import BackrowError, MalformedMessageError
 from backrow.privacy.ledger.tree import sha256
+from backrow.privacy.names import Names
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.queries import Query
 from backrow.privacy.signing import CALL, SIGNATURE_BYTES, SigningKey, verify
@@ -26,6 +27,8 @@ IntArray = NDArray[np.int64]
 ENROL_ACTION, ANSWER_ACTION, SECURE_ACTION = "query.enrol", "query.answer", "query.secure"
 RECORD, FIELD = "backrow", "wire"
 """Where a message travels inside Flower: message types, record and field."""
+_NAMES = "@devices"
+"""Array of packed names (`privacy.names`); no tensor has this name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class EnrolReply:
     """
 
     run_id: str
-    devices: tuple[str, ...]
+    devices: Sequence[str]
     identities: tuple[bytes, ...] = ()
 
 
@@ -75,7 +78,7 @@ class RoundCall:
     plan: RoundPlan
     trainer: str
     cohort_size: int
-    devices: tuple[str, ...]
+    devices: Sequence[str]
     tensors: Mapping[str, FloatArray]
     settings: Mapping[str, float]
     catalogue: str = ""
@@ -121,7 +124,7 @@ def encode(message: Message) -> bytes:
 
     Raises:
         TypeError: the object is not a message (a raw history, for example).
-        MalformedMessageError: it holds NaN or infinity.
+        MalformedMessageError: it holds NaN or infinity, or a pseudonym that is none.
     """
     header: dict[str, Any]
     arrays: dict[str, tuple[str, NDArray[Any]]] = {}
@@ -129,19 +132,19 @@ def encode(message: Message) -> bytes:
         case EnrolCall():
             header = {"run": message.run_id, "identities": message.identities, "round": message.round}
         case EnrolReply():
-            header = {"run": message.run_id, "devices": list(message.devices)}
-            header["identities"] = [key.hex() for key in message.identities]
+            header = {"run": message.run_id, "identities": [key.hex() for key in message.identities]}
+            arrays = {_NAMES: ("u1", Names.of(message.devices).to_bytes())}
         case RoundCall():
             header = {
                 "plan": plan_out(message.plan),
                 "trainer": message.trainer,
                 "cohort": message.cohort_size,
-                "devices": list(message.devices),
                 "settings": dict(message.settings),
                 "catalogue": message.catalogue,
                 "ledger": proof_out(message.ledger),
             }
             arrays = {name: ("f8", np.asarray(tensor)) for name, tensor in message.tensors.items()}
+            arrays[_NAMES] = ("u1", Names.of(message.devices).to_bytes())
         case Contribution():
             header = {"run": message.run_id, "round": message.round, "query": message.query.value}
             narrow = message.values.size == 0 or int(np.abs(message.values).max()) < 2**31
@@ -203,17 +206,17 @@ def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArra
         return EnrolCall(text(header.pop("run")), flag(header.pop("identities")), count(header.pop("round")))
     if kind is EnrolReply:
         keys = tuple(bytes.fromhex(key) for key in texts(header.pop("identities")))
-        return EnrolReply(text(header.pop("run")), texts(header.pop("devices")), keys)
+        return EnrolReply(text(header.pop("run")), Names.from_bytes(arrays.pop(_NAMES)), keys)
     if kind is SecureOpen or kind is SecureCall or kind is SecureReply:
         return secure_in(kind, header, arrays)
     if kind is RoundCall:
-        settings = header.pop("settings")
+        settings, devices = header.pop("settings"), Names.from_bytes(arrays.pop(_NAMES))
         tensors = {name: arrays.pop(name) for name in list(arrays)}
         return RoundCall(
             plan=plan_in(header.pop("plan")),
             trainer=text(header.pop("trainer")),
             cohort_size=count(header.pop("cohort")),
-            devices=texts(header.pop("devices")),
+            devices=devices,
             tensors=tensors,
             settings={text(name): number(value) for name, value in settings.items()},
             catalogue=text(header.pop("catalogue")),

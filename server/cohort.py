@@ -1,10 +1,11 @@
 """Who is invited: only devices that an edge reported as granting. Pure."""
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from backrow.privacy.errors import CohortError
+from backrow.privacy.names import Names, merged
 from backrow.privacy.wire import EnrolReply
 
 
@@ -13,25 +14,32 @@ class Cohort:
     """The devices of one round, by the node that hosts them. Built by `invite` only.
 
     Attributes:
-        nodes: pseudonyms by Flower node id.
+        nodes: pseudonyms by Flower node id, ascending.
         identities: pseudonym to its Ed25519 public key, for a secure sum.
     """
 
-    nodes: Mapping[int, tuple[str, ...]]
+    nodes: Mapping[int, Sequence[str]]
     identities: Mapping[str, bytes] = field(default_factory=dict)
+    _everybody: Names = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_everybody", merged(self.nodes.values()))
 
     @property
     def size(self) -> int:
         """Devices invited in all."""
-        return sum(len(devices) for devices in self.nodes.values())
+        return len(self._everybody)
 
-    def devices(self) -> list[str]:
+    def devices(self) -> Names:
         """Their pseudonyms, sorted."""
-        return sorted(device for devices in self.nodes.values() for device in devices)
+        return self._everybody
 
     def digest(self) -> str:
-        """SHA-256 over the sorted pseudonyms, hex."""
-        return hashlib.sha256("\n".join(self.devices()).encode()).hexdigest()
+        """SHA-256 over the sorted pseudonyms, each on a line of its own, hex."""
+        digest = hashlib.sha256()
+        for place, chunk in enumerate(self._everybody.chunks()):
+            digest.update(b"\n".join([b""] * (place > 0) + chunk))
+        return digest.hexdigest()
 
 
 def invite(
@@ -50,33 +58,33 @@ def invite(
             enrolled.
     """
     replies = {node: _without(reply, opted_out) for node, reply in replies.items()}
-    seen: set[str] = set()
     identities: dict[str, bytes] = {}
     for reply in replies.values():
         if reply.identities:
             identities.update(zip(reply.devices, reply.identities, strict=True))
-        for device in reply.devices:
-            if device in seen:
-                raise CohortError(
-                    f"device {device!r} is named twice in one cohort: its data would count twice against one "
-                    "sensitivity; remove the duplicate enrolment"
-                )
-            seen.add(device)
+    cohort = Cohort(
+        {node: Names.of(reply.devices).sorted() for node, reply in replies.items() if len(reply.devices)}, identities
+    )
+    if (device := cohort.devices().doubled()) is not None:
+        raise CohortError(
+            f"device {device!r} is named twice in one cohort: its data would count twice against one "
+            "sensitivity; remove the duplicate enrolment"
+        )
     if len(set(identities.values())) != len(identities):
         raise CohortError("two devices have one identity key: their masks would not hide them; enrol them again")
-    if len(seen) < minimum:
+    if cohort.size < minimum:
         raise CohortError(
-            f"{len(seen)} devices grant contributions, the smallest cohort allowed is {minimum}: "
+            f"{cohort.size} devices grant contributions, the smallest cohort allowed is {minimum}: "
             "wait for more, or commit a schedule with a smaller minimum and its larger noise"
         )
-    if len(seen) > population:
-        raise CohortError(f"{len(seen)} devices answer but only {population} are enrolled: commit a new schedule")
-    nodes = {node: tuple(sorted(reply.devices)) for node, reply in replies.items() if reply.devices}
-    return Cohort(nodes, identities)
+    if cohort.size > population:
+        raise CohortError(f"{cohort.size} devices answer but only {population} are enrolled: commit a new schedule")
+    return cohort
 
 
 def _without(reply: EnrolReply, opted_out: Collection[str]) -> EnrolReply:
     """A reply as if these devices were offline."""
-    kept = [place for place, device in enumerate(reply.devices) if device not in opted_out]
-    keys = tuple(reply.identities[place] for place in kept) if reply.identities else ()
-    return EnrolReply(reply.run_id, tuple(reply.devices[place] for place in kept), keys)
+    devices = Names.of(reply.devices)
+    kept = ~devices.among(opted_out)
+    keys = tuple(key for key, stays in zip(reply.identities, kept, strict=True) if stays) if reply.identities else ()
+    return EnrolReply(reply.run_id, devices.take(kept), keys)

@@ -14,12 +14,16 @@ from backrow.client.edge import Edge, SimulatedEdge
 from backrow.client.history import RawHistory
 from backrow.client.secure import Memory
 from backrow.privacy import wire
+from backrow.privacy.errors import CohortError
+from backrow.privacy.names import Names
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.secagg.steps import ADVERTISE, UNMASK
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_secure import SecureCall
 from backrow.simulations.consents import STEADY, Changes, Owners, consents_at, in_reach
 
+_DIGITS = 8
+"""Of a slot, in a pseudonym."""
 _ARRAYS = (
     "starts",
     "titles",
@@ -100,6 +104,7 @@ class EdgeOpener:
         coordinator_key: pinned public key.
         dropouts: share of devices that vanish at some step of every secure sum.
         changes: of consent and reach, from round to round.
+        draws: names the run's own randomness, as `own_draws`.
     """
 
     folder: Path
@@ -107,6 +112,7 @@ class EdgeOpener:
     coordinator_key: bytes
     dropouts: float = 0.0
     changes: Changes = STEADY
+    draws: str = ""
 
     def __call__(self, partition: int, partitions: int) -> Edge:
         """The edge of one node: whole blocks, dealt round robin. One BLAS thread, for determinism."""
@@ -153,7 +159,9 @@ def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> S
     slots = hosted_slots(present, partition, partitions)
 
     def random(purpose: str, number: int, index: int) -> RandomSource:
-        return SeededRandom(opener.seed, purpose, number, index)
+        if purpose == "identity":
+            return SeededRandom(opener.seed, purpose, number, index)
+        return own_draws(opener.seed, opener.draws, purpose, number, index)
 
     return SimulatedEdge(
         [device_name(slot) for slot in slots],
@@ -163,6 +171,15 @@ def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> S
         random,
         lambda number, slot: vanishing_step(opener.seed, opener.dropouts, number, slot),
     )
+
+
+def own_draws(seed: int, run: str, *labels: str | int) -> RandomSource:
+    """A stream of one run among those that share a seed.
+
+    Args:
+        run: "" for the first run of a scenario; the id of one that repeats it for other devices.
+    """
+    return SeededRandom(seed, *labels) if not run else SeededRandom(seed, "run", run, *labels)
 
 
 def vanishing_step(seed: int, dropouts: float, number: int, slot: int) -> int | None:
@@ -187,4 +204,37 @@ def device_key(seed: int, slot: int) -> SigningKey:
 
 def device_name(slot: int) -> str:
     """Pseudonym of a simulated device; sorts like its slot."""
-    return f"d{slot:08d}"
+    return f"d{slot:0{_DIGITS}d}"
+
+
+def device_names(slots: NDArray[np.int64]) -> Names:
+    """`device_name` of many slots at once, in their order."""
+    rows = np.empty((len(slots), 1 + _DIGITS), dtype=np.uint8)
+    rows[:, 0] = ord("d")
+    rest = np.asarray(slots, dtype=np.int64)
+    for place in range(_DIGITS, 0, -1):
+        rest, digit = np.divmod(rest, 10)
+        rows[:, place] = digit + ord("0")
+    if rest.any():
+        raise ValueError(f"a slot has at most {_DIGITS} digits")
+    return Names(rows.view(f"S{1 + _DIGITS}").ravel())
+
+
+def device_slots(names: Sequence[str]) -> NDArray[np.int64]:
+    """The slots of `device_names`, in their order.
+
+    Raises:
+        CohortError: one is no name of a simulated device.
+    """
+    packed = Names.of(names)
+    rows = packed.to_bytes()
+    digits = rows[:, 1:].astype(np.int64) - ord("0")
+    if len(packed) and (
+        rows.shape[1] != 1 + _DIGITS or np.any(rows[:, 0] != ord("d")) or digits.min() < 0 or digits.max() > 9
+    ):
+        raise CohortError("a device is named that no simulated edge hosts: the call is refused")
+    return (
+        np.asarray(digits @ 10 ** np.arange(digits.shape[1] - 1, -1, -1, dtype=np.int64))
+        if len(packed)
+        else digits.ravel()
+    )
