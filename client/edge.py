@@ -73,14 +73,14 @@ class DeviceEdge:
         self._key = coordinator_key
 
     def enrol(self, call: bytes) -> bytes:
-        request = _expect(wire.decode_signed(call, self._key), wire.EnrolCall)
+        request = expect(wire.decode_signed(call, self._key), wire.EnrolCall)
         asked = ((name, _key_if_granting(self._devices[name], request.identities)) for name in sorted(self._devices))
         granting = {name: key for name, key in asked if key is not None}
         keys = tuple(granting.values()) if request.identities else ()
         return wire.encode(wire.EnrolReply(request.run_id, tuple(granting), keys))
 
     def answer(self, call: bytes) -> bytes:
-        request = _expect(wire.decode_signed(call, self._key), wire.RoundCall)
+        request = expect(wire.decode_signed(call, self._key), wire.RoundCall)
         query = request.plan.query
         total, participants = np.zeros((query.rows, query.columns), dtype=np.int64), 0
         for name in _distinct(request.devices):
@@ -91,7 +91,7 @@ class DeviceEdge:
                 data = None  # a refusal looks like absence, and one device never stops the others
             if data is None:
                 continue
-            contribution = _expect(wire.decode(data), wire.Contribution)
+            contribution = expect(wire.decode(data), wire.Contribution)
             total, participants = total + contribution.values, participants + 1
         return wire.encode(wire.BlindSum(request.plan.run_id, request.plan.round, query.query, participants, total))
 
@@ -100,7 +100,7 @@ class DeviceEdge:
             device = self._devices.get(name)
             alone = wire.encode(replace(step, parts={name: step.parts[name]}))
             data = device.take_part(alone) if device is not None else None
-            return None if data is None else _expect(wire.decode(data), SecureReply).parts.get(name)
+            return None if data is None else expect(wire.decode(data), SecureReply).parts.get(name)
 
         return relay(call, self._key, memory, ask)
 
@@ -137,13 +137,13 @@ class SimulatedEdge:
         self._vanishing = vanishing
 
     def enrol(self, call: bytes) -> bytes:
-        request = _expect(wire.decode_signed(call, self._key), wire.EnrolCall)
+        request = expect(wire.decode_signed(call, self._key), wire.EnrolCall)
         names = tuple(sorted(self._position))
         keys = tuple(self._identity(name).public for name in names) if request.identities else ()
         return wire.encode(wire.EnrolReply(request.run_id, names, keys))
 
     def answer(self, call: bytes) -> bytes:
-        request = _expect(wire.decode_signed(call, self._key), wire.RoundCall)
+        request = expect(wire.decode_signed(call, self._key), wire.RoundCall)
         plan = request.plan
         invited = sorted(self._position[name] for name in _distinct(request.devices) if name in self._position)
         slots = [self._slots[position] for position in invited]
@@ -208,7 +208,12 @@ def _distinct(devices: Sequence[str]) -> Sequence[str]:
     return devices
 
 
-def _expect(message: wire.Message, kind: type[T]) -> T:
+def expect(message: wire.Message, kind: type[T]) -> T:
+    """A decoded message, if it is of this kind.
+
+    Raises:
+        MalformedMessageError: it is another one.
+    """
     if not isinstance(message, kind):
         raise MalformedMessageError(f"expected {kind.__name__}, got {type(message).__name__}")
     return message

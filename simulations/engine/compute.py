@@ -1,0 +1,151 @@
+"""From a round's question to the integer sum over some devices of a shard: clip, add, scale, round.
+
+Answers that are sparse (counts, local epochs) are rounded device by device, as whole numbers in float64: their sum is
+exact, whoever adds which. Answers with a dense part (subspace, gradient) are added in fixed blocks and rounded once a
+block. Either is within the sensitivity of a plan with block-nearest rounding: docs/population-engine.md.
+"""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from types import ModuleType
+
+import numpy as np
+
+from backrow.privacy.clipping import LARGEST_CLIP_NORM, LARGEST_NORM, SMALLEST_CLIP_NORM
+from backrow.privacy.errors import NonFiniteUpdateError
+from backrow.privacy.plan import Noise, RoundPlan
+from backrow.privacy.quantise import Rounding
+from backrow.privacy.queries import Query
+from backrow.privacy.wire import IntArray, RoundCall
+from backrow.simulations.engine.shard import FloatArray, Shard, Slots, split
+
+WHOLE_NUMBERS = 2.0**52
+"""Sums of whole numbers in float64 are exact below twice this."""
+LARGEST_PART = 64.0
+"""Parts of an answer that cancel out are at most so many clip norms large, so that little is lost in their sum."""
+
+Work = Callable[[Slots, FloatArray, FloatArray], None]
+"""(slots of one block, running total of whole numbers, norms to write down)."""
+
+
+def kernels() -> ModuleType:
+    """Compiled ones where numba is installed, plain ones else."""
+    try:
+        from backrow.simulations.engine import compiled
+    except ImportError:
+        from backrow.simulations.engine import plain
+
+        return plain
+    return compiled
+
+
+def whole_cohorts(plan: RoundPlan, trainer: str) -> bool:
+    """Whether the engine answers such a call; if not, devices answer one by one."""
+    if plan.rounding is not Rounding.BLOCK_NEAREST or plan.noise is not Noise.ONCE:
+        return False
+    if plan.population * (plan.scale * plan.query.clip_norm + 1) >= WHOLE_NUMBERS:
+        return False
+    match plan.query.query:
+        case Query.POPULARITY | Query.RECENT:
+            return plan.query.columns == 1
+        case Query.SUBSPACE:
+            return trainer == "subspace"
+        case Query.GRADIENT:
+            return trainer == "gradient"
+    return False
+
+
+def add_answers(
+    call: RoundCall, shard: Shard, slots: Slots, size: int, workers: int, using: ModuleType | None = None
+) -> tuple[IntArray, FloatArray]:
+    """Integer sum over devices, shape (rows, columns), and the norm of each answer before clipping, shape (devices,).
+
+    Args:
+        call: one that `whole_cohorts` is true of.
+        slots: devices to add, ascending.
+        size: of a block, `block_size`.
+        workers: threads; the sum does not depend on them.
+        using: module of kernels; None: the best there is.
+
+    Raises:
+        NonFiniteUpdateError: an answer is NaN or infinite.
+        ValueError: the clip norm is out of range, a title is none of the catalogue's, or tensors do not fit.
+    """
+    clip_norm = call.plan.query.clip_norm
+    if not SMALLEST_CLIP_NORM <= clip_norm <= LARGEST_CLIP_NORM:
+        raise ValueError(f"clip_norm must be a positive number (1e-50 .. 1e50), got {clip_norm}")
+    work = _work(call, shard, size, kernels() if using is None else using)
+    shape = (call.plan.query.rows, call.plan.query.columns)
+    norms = np.zeros(len(slots))
+    blocks = split(slots, size)
+    ends = np.cumsum([len(block) for block in blocks])
+    parts = [(block, norms[end - len(block) : end]) for block, end in zip(blocks, ends, strict=True)]
+
+    def run(mine: Sequence[tuple[Slots, FloatArray]]) -> FloatArray:
+        total = np.zeros(shape)
+        for block, written in mine:
+            work(block, total, written)
+        return total
+
+    if workers > 1 and len(parts) > 1:
+        with ThreadPoolExecutor(workers) as pool:
+            totals = list(pool.map(run, [parts[worker::workers] for worker in range(workers)]))
+    else:
+        totals = [run(parts)]
+    if not np.all(norms <= LARGEST_NORM**2):
+        raise NonFiniteUpdateError(
+            "an answer holds NaN, infinity or absurdly large numbers, or a history names a title that the model does "
+            "not have; check the watch histories"
+        )
+    return np.sum([total.astype(np.int64) for total in totals], axis=0), norms
+
+
+def _work(call: RoundCall, shard: Shard, size: int, using: ModuleType) -> Work:
+    query, tensors, scale = call.plan.query, call.tensors, call.plan.scale
+    history = (shard.starts, shard.titles, shard.weights)
+    # As in `clipping`: what float64 loses in a norm; then, twice, in a block's sum.
+    bound = query.clip_norm * (1 - (query.dimension + 32) * 2.0**-53)
+    if query.query in (Query.POPULARITY, Query.RECENT):
+        recent_only = query.query is Query.RECENT
+
+        def count(slots: Slots, total: FloatArray, norms: FloatArray) -> None:
+            using.counts(slots, *history, shard.recent, recent_only, bound, scale, total[:, 0], norms)
+
+        return count
+
+    added = min(size, call.plan.population)
+    bound -= query.clip_norm * 2 * added * (added + query.columns + 64) * LARGEST_PART * 2.0**-53
+    most = LARGEST_PART * query.clip_norm
+    if query.query is Query.SUBSPACE:
+        outer, basis = _matrix(tensors["deflation"], query.rows), _matrix(tensors["basis"], query.rows)
+        sign = -1.0
+        shared = (outer, basis, outer.T @ outer, np.ascontiguousarray(basis.T @ outer))
+        kernel = using.subspace
+    else:
+        outer = basis = _matrix(tensors["factors"], query.rows)
+        sign = 1.0
+        shared = (outer, outer.T @ outer, call.settings["alpha0"], call.settings["ridge"])
+        _check_solve(*shared[2:])
+        kernel = using.gradient
+    if basis.shape[1] != query.columns:
+        raise ValueError(f"the question's tensors have {basis.shape[1]} columns, its answers {query.columns}")
+
+    def outer_products(slots: Slots, total: FloatArray, norms: FloatArray) -> None:
+        block, small = np.zeros((query.rows, query.columns)), np.zeros((outer.shape[1], query.columns))
+        kernel(slots, *history, *shared, bound, most, block, small, norms)
+        block += outer @ (sign * small)
+        block *= scale
+        total += np.rint(block, out=block)
+
+    return outer_products
+
+
+def _matrix(tensor: FloatArray, rows: int) -> FloatArray:
+    if tensor.ndim != 2 or len(tensor) != rows:
+        raise ValueError(f"a tensor of shape {tensor.shape} does not fit {rows} rows")
+    return np.ascontiguousarray(tensor, dtype=np.float64)
+
+
+def _check_solve(alpha0: float, ridge: float) -> None:
+    if not (0 <= alpha0 < np.inf and 0 < ridge < np.inf):
+        raise ValueError(f"alpha0 {alpha0} must be finite and >= 0, ridge {ridge} finite and > 0")

@@ -1,0 +1,106 @@
+"""An edge over a shard of a population that answers for its whole cohort at once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backrow.client.edge import SimulatedEdge, expect
+from backrow.client.secure import Memory
+from backrow.privacy import wire
+from backrow.privacy.errors import CohortError
+from backrow.privacy.randomness import RandomSource
+from backrow.simulations.engine.compute import add_answers, whole_cohorts
+from backrow.simulations.engine.shard import Shard, Slots, block_size
+from backrow.simulations.population import Population, device_name
+
+
+def _nobody(number: int, slot: int) -> None:
+    """Every device stays."""
+
+
+@dataclass(frozen=True)
+class PopulationEdge:
+    """As `SimulatedEdge` over the same devices; sums in the clear are computed together.
+
+    What the engine does not know (secure sums, Opacus) goes device by device, as there.
+
+    Attributes:
+        population: memory-mapped; only what invited devices need is read.
+        slots: of the devices that grant, ascending, shape (devices,).
+        coordinator_key: pinned public key.
+        random: (purpose, round, block or slot) to a source; simulated.
+        workers: threads; no sum depends on how many.
+        vanishing: as `SimulatedEdge`.
+    """
+
+    population: Population
+    slots: NDArray[np.int64]
+    coordinator_key: bytes
+    random: Callable[[str, int, int], RandomSource]
+    workers: int = 1
+    vanishing: Callable[[int, int], int | None] = _nobody
+
+    def enrol(self, call: bytes) -> bytes:
+        request = expect(wire.decode_signed(call, self.coordinator_key), wire.EnrolCall)
+        if request.identities:
+            return self.one_by_one.enrol(call)
+        return wire.encode(wire.EnrolReply(request.run_id, tuple(device_name(int(slot)) for slot in self.slots)))
+
+    def answer(self, call: bytes) -> bytes:
+        request = expect(wire.decode_signed(call, self.coordinator_key), wire.RoundCall)
+        plan = request.plan
+        if not whole_cohorts(plan, request.trainer):
+            return self.one_by_one.answer(call)
+        invited = self._invited(request.devices)
+        total, _ = add_answers(request, self._shard, invited, block_size(len(self.population)), self.workers)
+        return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
+
+    def secure(self, call: bytes, memory: Memory) -> bytes:
+        return self.one_by_one.secure(call, memory)
+
+    @cached_property
+    def one_by_one(self) -> SimulatedEdge:
+        """The same devices, each with its history in memory."""
+        slots = [int(slot) for slot in self.slots]
+        histories = [self.population.history(slot) for slot in slots]
+        names = [device_name(slot) for slot in slots]
+        return SimulatedEdge(names, slots, histories, self.coordinator_key, self.random, self.vanishing)
+
+    @cached_property
+    def _shard(self) -> Shard:
+        return Shard.of(self.population)
+
+    def _invited(self, names: Sequence[str]) -> Slots:
+        """Slots of those of the named devices that are hosted here, ascending.
+
+        Raises:
+            CohortError: a device is named twice.
+        """
+        asked = np.sort(slots_of(names))
+        if len(asked) > 1 and np.any(asked[1:] == asked[:-1]):
+            raise CohortError("a device is named twice in one cohort: its data would count twice; the call is refused")
+        return np.asarray(asked[np.isin(asked, self.slots, assume_unique=True)])
+
+
+def slots_of(names: Sequence[str]) -> Slots:
+    """Enrolment slots by `device_name`, in order; a name of another form is nobody's: -1 and less, each its own."""
+    packed = getattr(names, "packed", None)
+    if packed is None:
+        packed = np.array([name.encode() for name in names], dtype=np.bytes_)
+    width = len(device_name(0))
+    if packed.dtype.itemsize == width and len(packed):
+        digits = packed.view(np.uint8).reshape(-1, width)
+        numbers = digits[:, 1:].astype(np.int64) - ord("0")
+        good = (digits[:, 0] == ord("d")) & np.all((numbers >= 0) & (numbers <= 9), axis=1)
+        if good.all():
+            return np.asarray(numbers @ 10 ** np.arange(width - 2, -1, -1))
+    slots = np.empty(len(packed), dtype=np.int64)
+    strangers: dict[bytes, int] = {}
+    for place, name in enumerate(packed.tolist()):
+        number = name[1:].decode(errors="replace")
+        known = len(number) < 18 and number.isascii() and number.isdigit() and device_name(int(number)).encode() == name
+        slots[place] = int(number) if known else strangers.setdefault(name, -1 - len(strangers))
+    return slots

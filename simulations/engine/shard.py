@@ -1,0 +1,61 @@
+"""What the kernels read of a population, and the fixed blocks in which sums that are rounded together are made."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backrow.client.answers import BLOCK
+
+if TYPE_CHECKING:
+    from backrow.simulations.population import Population
+
+FloatArray = NDArray[np.float64]
+Slots = NDArray[np.int64]
+
+LARGEST_BLOCK = 2048
+"""Most devices whose answers are added in floating point before they are rounded (docs/population-engine.md)."""
+_BLOCKS = 64
+"""A population is cut into so many blocks, at least, as long as they hold 64 devices or more."""
+
+
+def block_size(devices: int) -> int:
+    """Devices per block: a power of two from 64 to 2,048, by the public number of enrolled devices alone."""
+    size = BLOCK
+    while size < LARGEST_BLOCK and devices >= 2 * size * _BLOCKS:
+        size *= 2
+    return size
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """Arrays of a population as plain views: nothing is read before a kernel touches it.
+
+    Attributes: as `Population`.
+    """
+
+    starts: NDArray[np.int64]
+    titles: NDArray[np.int32]
+    weights: FloatArray
+    recent: NDArray[np.bool_]
+    fresh: NDArray[np.int32]
+    passed_starts: NDArray[np.int64]
+    passed: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, population: "Population") -> "Shard":
+        """Views of the memory-mapped arrays."""
+        return cls(
+            *(
+                np.asarray(getattr(population, name))
+                for name in ("starts", "titles", "weights", "recent", "fresh", "passed_starts", "passed")
+            )
+        )
+
+
+def split(slots: Slots, size: int) -> list[Slots]:
+    """Ascending slots, by fixed blocks of `size`; blocks without any are left out."""
+    if not len(slots):
+        return []
+    return np.split(slots, np.flatnonzero(np.diff(slots // size)) + 1)
