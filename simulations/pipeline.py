@@ -17,6 +17,7 @@ from backrow.privacy.plan import Aggregation, Schedule
 from backrow.privacy.secagg.parameters import Tolerance, neighbourhood
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.defaults import default_steps
+from backrow.server.policy import Earlier
 from backrow.server.programs.model import ModelProgram
 from backrow.server.settings import RunSettings, commit_schedule
 from backrow.simulations.consents import Changes, draw_owners, fewest_present
@@ -46,12 +47,26 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """One model's program and the schedule it commits to, with the claim that was checked."""
+    """One model's program and the schedule it commits to, with the claim that was checked.
+
+    Attributes:
+        earlier: the run that this one leaves devices out of.
+    """
 
     settings: RunSettings
     program: ModelProgram
     schedule: Schedule
     claim: PrivacyClaim
+    earlier: Earlier | None = None
+
+    @property
+    def draws(self) -> str:
+        """Names the run's own randomness, as `population.own_draws`.
+
+        A run that repeats another draws anew: with equal noise, the difference of two releases would be what the
+        devices that were left out had said.
+        """
+        return "" if self.earlier is None else self.settings.run_id
 
 
 def prepare(scenario: Scenario, *, now: int | None = None) -> Prepared:
@@ -125,6 +140,8 @@ def run_id(scenario: Scenario, dataset: Dataset) -> str:
     left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}}
     if scenario.consent == ConsentSection():
         left_out["consent"] = True  # it names what it named before there was this section
+    if scenario.retrain is None:
+        left_out["retrain"] = True  # likewise
     settings = scenario.model_dump_json(exclude=left_out)
     return hashlib.sha256(f"{settings}\n{dataset.fingerprint}".encode()).hexdigest()[:16]
 
@@ -155,6 +172,13 @@ def _default_minimum(scenario: Scenario, granting: int, shares: bool) -> int:
     if shares:
         return max(1, math.ceil((1 - scenario.privacy.dropouts) * granting))
     return max(1, granting // 2)
+
+
+def _earlier(scenario: Scenario) -> Earlier | None:
+    said = scenario.retrain
+    if said is None:
+        return None
+    return Earlier(said.run, said.entries, said.ledger, said.left_out, said.root, said.mu, said.releases)
 
 
 def commit(scenario: Scenario, prepared: Prepared) -> Committed:
@@ -195,4 +219,4 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         neighbourhood(fewest, Tolerance(privacy.adversaries, privacy.dropouts))
     program = ModelProgram.start(settings, prepared.dataset.catalogue.features())
     schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
-    return Committed(settings, program, schedule, claim(schedule))
+    return Committed(settings, program, schedule, claim(schedule), _earlier(scenario))

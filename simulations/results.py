@@ -8,6 +8,7 @@ from typing import Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backrow.privacy.errors import DataError
+from backrow.simulations.retrained import Retrained
 
 
 class Row(BaseModel):
@@ -158,6 +159,7 @@ class Results(BaseModel):
         notes: what else should be said.
         extras: figures in other units than the rows', such as an event-level epsilon.
         released: what the coordinator learned of the model's quality; None if it did not ask.
+        retrained: what this run is on top of; None: of nothing.
         groups: the model by who contributes and who does not; empty where everybody does.
     """
 
@@ -178,6 +180,7 @@ class Results(BaseModel):
     notes: tuple[str, ...] = ()
     extras: dict[str, float] = Field(default_factory=dict)
     released: Released | None = None
+    retrained: Retrained | None = None
     groups: tuple[GroupRow, ...] = ()
 
     def under(self, protocol: Literal["full", "ncf"]) -> tuple[Row, ...]:

@@ -7,7 +7,7 @@ coordinator.pub), releases/ (the released noisy sums), bundle/ and report.html. 
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from backrow.server.registry import write_bundle
 from backrow.server.strategy import Outcome, RoundReport
 from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer, released_figures
 from backrow.simulations.groups import served_groups
+from backrow.simulations.left_out import leave_out, read_left_out, terms_of
 from backrow.simulations.pipeline import Committed, Prepared, changes_of, commit, prepare
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.records import notes_of, round_row, warnings_of, write_metrics
@@ -51,6 +52,7 @@ def run(
     observe: Observer = ignore,
     baselines: bool = True,
     prepared: Prepared | None = None,
+    begin: Callable[[Path], None] | None = None,
 ) -> Results:
     """Run a scenario and write its run folder.
 
@@ -59,12 +61,15 @@ def run(
         observe: told of stages and rounds.
         baselines: also fit and evaluate the non-private baselines, and ours without privacy.
         prepared: data and people that several scenarios share, which then differ in privacy and model only.
+        begin: writes what else the run folder begins with (`retrain`).
 
     Raises:
         ScenarioError: the folder exists, or the scenario asks for what cannot be.
         DataError: the data cannot be found or read.
     """
     refuse_existing(folder)
+    if scenario.retrain is not None and begin is None:
+        raise ScenarioError("this scenario leaves devices out of an earlier run: begin it with backrow retrain-from")
     if prepared is None:
         prepared = prepare_loudly(scenario, observe)
     committed = commit(scenario, prepared)
@@ -72,6 +77,8 @@ def run(
         (draft / "run.toml").write_text(scenario.to_toml(), encoding="utf-8")
         key = coordinator_key(scenario.seed).public.hex()
         (draft / "coordinator.pub").write_text(f"{key}\n", encoding="ascii")
+        if begin is not None:
+            begin(draft)
         return _run_into(draft, scenario, prepared, committed, observe, baselines)
 
 
@@ -92,6 +99,8 @@ def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, base
         return run(scenario, folder, observe=observe, baselines=baselines)
     refuse_existing(folder)
     prepared = prepare_loudly(scenario, observe)
+    if scenario.retrain is not None:
+        prepared, baselines = leave_out(prepared, read_left_out(draft)), False
     committed = commit(scenario, prepared)
     for name in ("bundle", "results.json", "metrics.parquet", "report.html"):
         shutil.rmtree(draft / name) if (draft / name).is_dir() else (draft / name).unlink(missing_ok=True)
@@ -123,6 +132,8 @@ def _run_into(
         rows += baseline_rows(scenario, prepared, observe)
     rounds = [round_row(report) for report in finished.trained.outcome.reports]
     scorer = model_scorer(finished.public, prepared.population)
+    retrained = None if scenario.retrain is None else terms_of(scenario.retrain, committed.schedule)
+    said = () if retrained is None else retrained.sentences()
     results = Results(
         engine=scenario.engine,
         nodes=scenario.nodes,
@@ -136,8 +147,9 @@ def _run_into(
         rows=tuple(rows),
         warnings=warnings_of(prepared, committed, finished.trained),
         simulated=committed.claim.simulated,
-        notes=notes_of(scenario, prepared, committed, len(rounds)),
+        notes=(*notes_of(scenario, prepared, committed, len(rounds)), *said),
         released=finished.released,
+        retrained=retrained,
         groups=served_groups(scenario, prepared, scorer, len(rounds)),
     )
     write_metrics(folder / "metrics.parquet", rounds)

@@ -148,6 +148,27 @@ class ConsentSection(Section):
     offline: float = Field(default=0.0, ge=0, lt=1)
 
 
+class RetrainSection(Section):
+    """Of which run this is the one without some devices; written by `backrow retrain-from`, not by hand.
+
+    Attributes:
+        run: id of the earlier run.
+        entries, ledger: size and root (hex) of its ledger.
+        left_out, root: how many devices, and the keyed commitment to their pseudonyms (hex).
+        mu: Gaussian-DP parameter of everything reserved before; None: no privacy was claimed.
+        releases, coordinates: how much that covers.
+    """
+
+    run: str = Field(min_length=1)
+    entries: int = Field(ge=1)
+    ledger: str
+    left_out: int = Field(ge=1)
+    root: str
+    mu: float | None = Field(default=None, gt=0)
+    releases: int = Field(ge=1)
+    coordinates: int = Field(ge=1)
+
+
 class EventSection(Section):
     """Local DP-SGD over single watch events; read by the trainer `opacus-event` only.
 
@@ -208,6 +229,7 @@ class Scenario(Section):
         nodes: Flower nodes; each hosts its part of the devices. Results do not depend on it.
         engine: "inprocess" (this process) or "flower" (Flower's simulation on Ray). Results do not depend on it.
         trainer: how devices compute their answers; "prior" asks counts only.
+        retrain: only in run.toml of a run that leaves devices out of an earlier one.
     """
 
     seed: int = Field(default=1, ge=0, lt=2**63)
@@ -221,6 +243,7 @@ class Scenario(Section):
     consent: ConsentSection = ConsentSection()
     event: EventSection = EventSection()
     evaluation: EvaluationSection = EvaluationSection()
+    retrain: RetrainSection | None = None
 
     @model_validator(mode="after")
     def _opacus_adds_in_the_clear(self) -> Self:

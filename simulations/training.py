@@ -20,10 +20,10 @@ from backrow.server.archive import Archive
 from backrow.server.book import Book
 from backrow.server.policy import LedgerPolicy
 from backrow.server.strategy import Coordinator, Outcome, RoundReport
-from backrow.server.suppression import COORDINATOR, SuppressionList, keep_enrolled
+from backrow.server.suppression import COORDINATOR, SUPPRESSION, SuppressionList, keep_enrolled
 from backrow.simulations.consents import STEADY, Changes
 from backrow.simulations.pipeline import Committed
-from backrow.simulations.population import EdgeOpener, Population, device_key, device_name
+from backrow.simulations.population import EdgeOpener, Population, device_key, device_name, own_draws
 
 RELEASES, LISTS = "releases", "auditor/lists.json"
 
@@ -57,11 +57,12 @@ def open_list(population: Population, folder: Path, seed: int, secure: bool, *, 
     """Begin the list of opt-outs with those of the scenario, each signed by its device, or go on with it.
 
     Args:
+        folder: may hold a list already, of a run that this one leaves devices out of.
         secure: devices enrol with their identity keys; without them, and without opt-outs, none are kept, and the
             run takes no further opt-outs.
     """
     place = folder / COORDINATOR
-    if resume:
+    if resume or (place / SUPPRESSION).exists():
         return SuppressionList.open(place)
     opted_out = np.flatnonzero(population.opted_out)
     suppression = SuppressionList.create(place)
@@ -82,7 +83,7 @@ def open_book(committed: Committed, folder: Path, seed: int, suppression: Suppre
     """Begin the ledger of a run, or go on with it."""
     settings, schedule = committed.settings, committed.schedule
     stamp = Stamp.SIMULATED if schedule.simulated else Stamp.PRODUCTION
-    policy = LedgerPolicy(settings.epsilon, settings.delta, settings.minimum, stamp)
+    policy = LedgerPolicy(settings.epsilon, settings.delta, settings.minimum, stamp, earlier=committed.earlier)
     key, epoch = coordinator_key(seed), epoch_key(seed)
     if resume:
         return Book.resume(folder, key, policy, schedule, epoch, clock, suppression)
@@ -147,7 +148,7 @@ def train(
     book = open_book(committed, folder, seed, suppression, resume=resume)
 
     def noise(number: int) -> RandomSource:
-        return SeededRandom(seed, "noise", number)
+        return own_draws(seed, committed.draws, "noise", number)
 
     coordinator = Coordinator(
         committed.schedule, committed.program, book, Archive(folder / RELEASES), key, noise, observe, nodes,
@@ -158,7 +159,7 @@ def train(
     try:
         with tempfile.TemporaryDirectory(prefix="backrow-population-") as scratch:
             population.write(Path(scratch) / "population")
-            opener = EdgeOpener(Path(scratch) / "population", seed, key.public, dropouts, changes)
+            opener = EdgeOpener(Path(scratch) / "population", seed, key.public, dropouts, changes, committed.draws)
             server_app, client_app = make_server_app(coordinator, outcomes.append), make_client_app(opener)
             if engine == "flower":
                 from backrow.simulations.runner_flower import run_flower as run_engine

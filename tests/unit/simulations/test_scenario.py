@@ -230,5 +230,5 @@ def test_the_written_scenario_is_resolved() -> None:
     flat = {f"{section}.{key}" if isinstance(value, dict) else section for section, value in written.items()
             for key in (value if isinstance(value, dict) else [""])}  # fmt: skip
     left_to_rules = {"data.path", "model.rounds", "model.learning_rate", "cohort.minimum"}
-    left_to_rules |= {"privacy.aggregation", "privacy.noise"}
+    left_to_rules |= {"privacy.aggregation", "privacy.noise", "retrain"}
     assert flat == set(known_keys(Scenario)) - left_to_rules
