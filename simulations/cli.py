@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from backrow.privacy.errors import BackrowError
-from backrow.simulations import cli_data, cli_recommend, telemetry
+from backrow.simulations import cli_data, cli_recommend, cli_retrain, telemetry
 
 TRACEBACK = "BACKROW_TRACEBACK"
 """Set it to see where an unexpected error came from."""
@@ -95,6 +95,7 @@ def simulate(
 app.command(name="recommend", epilog="Example: backrow recommend --run runs/ml-100k-1 --user 42")(
     cli_recommend.recommend
 )
+app.command(name="retrain-from", epilog="Example: backrow retrain-from runs/first --terms")(cli_retrain.retrain_from)
 app.add_typer(cli_data.app, name="data")
 
 
