@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from backrow.privacy.units import odds
 from backrow.simulations.console import print_learned
-from backrow.simulations.report.plot import frontier_svg, spread
+from backrow.simulations.report.drawing import spread
+from backrow.simulations.report.plot import frontier_svg
 from backrow.simulations.report.run_report import frontier_rows, write_frontier, write_report
 from backrow.simulations.results import GroupRow, Interval, Released, ReleasedFigure, Results, Row
 
