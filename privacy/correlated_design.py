@@ -11,7 +11,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from backrow.privacy.correlated import MOST_BITS, Correlation, FloatArray, inverse_series
+from backrow.privacy.correlated import MOST_BITS, Correlation, FloatArray
 
 
 class Matrix(StrEnum):
@@ -120,17 +120,18 @@ def _optimised(workload: Workload, horizon: int, band: int, participations: int,
     is one that the sensitivity holds for. Whether the minimum is global does not matter for privacy.
     """
     from scipy.optimize import minimize
+    from scipy.signal import lfilter
 
     if band == 1:
         return np.ones(1)
     left = np.arange(horizon, 0, -1) / horizon
-    taken = np.zeros(horizon)
+    wanted, taken = workload.padded(horizon), np.zeros(horizon)
     taken[: participations * separation : separation] = 1
 
     def loss(free: FloatArray) -> float:
         chosen = _falling(free)
         rows = np.convolve(taken, chosen)[:horizon]
-        series = _series(workload, inverse_series(chosen, horizon))
+        series = lfilter([1.0], chosen, wanted)
         return math.log(float(rows @ rows) * float(left @ series**2))
 
     starts = [square_root(band), 0.5 ** np.arange(band), 0.05 ** np.minimum(np.arange(band), 4)]

@@ -82,11 +82,42 @@ def test_square_root_coefficients_square_to_prefix_sums() -> None:
 
 
 def test_the_square_root_tells_prefix_sums_as_well_as_published() -> None:
-    # Fichtenberger, Henzinger, Upadhyay 2022: the largest error, one answer each, is a Landau constant (G_7 of 8 weeks).
+    # Fichtenberger, Henzinger, Upadhyay 2022: the largest error, one answer each, is a Landau constant.
     for horizon, slack in ((8, 0.02), (52, 0.003), (512, 0.0003)):
         chosen = design(Matrix.SQUARE_ROOT, cumulative(horizon), horizon, horizon, 1, 1, 1.0)
         landau = (math.log(horizon) + np.euler_gamma + 4 * math.log(2)) / math.pi
         assert errors(cumulative(horizon), chosen).max() == pytest.approx(landau, rel=slack + 2e-4)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "participations", "separation", "typical", "largest"),
+    [
+        (8, 1, 1, 1.5858574981812488, 1.718379259109497),
+        (8, 4, 2, 4.321235518239756, 4.682338417409183),
+        (8, 8, 1, 7.970571499140696, 8.636630190972737),
+        (16, 4, 1, 5.963652854031502, 6.451761727896357),
+        (52, 4, 13, 5.575481186756749, 5.983018777916119),
+        (52, 52, 1, 59.20824485008612, 63.536048079032966),
+    ],
+)
+def test_errors_of_the_square_root_are_those_of_jax_privacy(
+    horizon: int, participations: int, separation: int, typical: float, largest: float
+) -> None:
+    # toeplitz.per_query_error and minsep_sensitivity_squared of jax_privacy 2.0.0; ours are on a grid of 2^-12.
+    chosen = design(Matrix.SQUARE_ROOT, cumulative(horizon), horizon, horizon, participations, separation, 1.0)
+    found = errors(cumulative(horizon), chosen)
+    assert np.sqrt(np.mean(found**2)) == pytest.approx(typical, rel=3e-4)
+    assert found.max() == pytest.approx(largest, rel=3e-4)
+
+
+@pytest.mark.parametrize(
+    ("horizon", "band", "typical"),
+    [(8, 4, 1.583914100964194), (8, 8, 1.5439884697382744), (16, 4, 1.9375302749535372), (52, 4, 2.9770963758566964)],
+)
+def test_optimised_bands_are_as_good_as_those_of_jax_privacy(horizon: int, band: int, typical: float) -> None:
+    # toeplitz.optimize_banded_toeplitz of jax_privacy 2.0.0, one answer each.
+    chosen = design(Matrix.OPTIMISED, cumulative(horizon), horizon, band, 1, 1, 1.0)
+    assert np.sqrt(np.mean(errors(cumulative(horizon), chosen) ** 2)) <= typical * (1 + 1e-4)
 
 
 def test_inverse_series_is_the_first_column_of_the_inverse() -> None:
@@ -137,9 +168,9 @@ def test_noise_that_could_wrap_around_or_cannot_be_sampled_is_refused() -> None:
 
 def test_designs_are_no_worse_than_independent_noise() -> None:
     for workload in (cumulative(12), window(4), decayed(0.8, 12), window(1)):
-        for participations, separation in ((1, 1), (3, 4), (4, 1), (12, 1)):
+        for participations, separation in ((3, 4), (12, 1)):
             least = {
-                matrix: np.mean(errors(workload, design(matrix, workload, 12, 6, participations, separation, 1.0)) ** 2)
+                matrix: np.mean(errors(workload, design(matrix, workload, 12, 3, participations, separation, 1.0)) ** 2)
                 for matrix in (Matrix.INDEPENDENT, Matrix.OPTIMISED)
             }
             assert least[Matrix.OPTIMISED] <= least[Matrix.INDEPENDENT] * 1.001
