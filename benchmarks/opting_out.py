@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from backrow.simulations.console import budget_words, progress
-from backrow.simulations.opting_out import RATES, Question, opt_out_costs
+from backrow.simulations.opting_out import KINDS, RATES, Question, opt_out_costs
 from backrow.simulations.opting_out_results import OptOutCosts
 from backrow.simulations.report.drawing import standalone
 from backrow.simulations.report.opting_out import (
@@ -32,12 +32,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="ml-1m")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--kinds", nargs="+", default=["random", "niche"], help=f"of {', '.join(KINDS)}")
     parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
     options = parser.parse_args()
     seeds, rates = tuple(range(1, options.seeds + 1)), tuple(options.rates)
-    private = study(options.data, 3.0, Question(rates, ("random", "niche", "mainstream"), seeds))
+    private = study(options.data, 3.0, Question(rates, tuple(options.kinds), seeds))
     plain = study(options.data, "none", Question(rates, ("random",), seeds[:1]))
-    command = f"python benchmarks/opting_out.py --data {options.data} --seeds {options.seeds}"
+    command = f"python benchmarks/opting_out.py --data {options.data} --kinds {' '.join(options.kinds)} --seeds {options.seeds}"
     command += "".join([" --rates", *(f" {rate:g}" for rate in rates)]) if rates != RATES else ""
     parts = ["# What opting out costs", f"`{command}` on {platform.machine()}, Python {platform.python_version()}"]
     parts += [*markdown(private, "opting-out"), "## Without privacy", *markdown(plain, "")]
