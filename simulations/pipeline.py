@@ -137,7 +137,8 @@ def _starts(sizes: Sequence[int]) -> NDArray[np.int64]:
 
 def run_id(scenario: Scenario, dataset: Dataset) -> str:
     """Names what is computed: settings and data, not where or by how many nodes. 16 hex digits."""
-    left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}}
+    places = {"whole", "workers"}
+    left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}, "cohort": places}
     if scenario.consent == ConsentSection():
         left_out["consent"] = True  # it names what it named before there was this section
     if scenario.retrain is None:

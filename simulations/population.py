@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from backrow.client.answers import BLOCK
 from backrow.client.edge import Edge, SimulatedEdge
 from backrow.client.history import RawHistory
 from backrow.client.secure import Memory
@@ -21,6 +20,7 @@ from backrow.privacy.secagg.steps import ADVERTISE, UNMASK
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_secure import SecureCall
 from backrow.simulations.consents import STEADY, Changes, Owners, consents_at, in_reach
+from backrow.simulations.engine.shard import block_size
 
 _DIGITS = 8
 """Of a slot, in a pseudonym."""
@@ -105,6 +105,7 @@ class EdgeOpener:
         dropouts: share of devices that vanish at some step of every secure sum.
         changes: of consent and reach, from round to round.
         draws: names the run's own randomness, as `own_draws`.
+        workers: threads that compute whole cohorts; 0: device by device.
     """
 
     folder: Path
@@ -113,6 +114,7 @@ class EdgeOpener:
     dropouts: float = 0.0
     changes: Changes = STEADY
     draws: str = ""
+    workers: int = 0
 
     def __call__(self, partition: int, partitions: int) -> Edge:
         """The edge of one node: whole blocks, dealt round robin. One BLAS thread, for determinism."""
@@ -131,7 +133,7 @@ class ChangingEdge:
         coordinator_key: pinned public key.
     """
 
-    at: Callable[[int], SimulatedEdge]
+    at: Callable[[int], Edge]
     coordinator_key: bytes
 
     def enrol(self, call: bytes) -> bytes:
@@ -151,7 +153,7 @@ class ChangingEdge:
 
 
 @lru_cache(maxsize=16)
-def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> SimulatedEdge:
+def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> Edge:
     population = Population.open(opener.folder)
     owners, changes = population.owners, opener.changes
     present = consents_at(owners, opener.seed, changes, number)
@@ -163,13 +165,21 @@ def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> S
             return SeededRandom(opener.seed, purpose, number, index)
         return own_draws(opener.seed, opener.draws, purpose, number, index)
 
+    def vanishing(number: int, slot: int) -> int | None:
+        return vanishing_step(opener.seed, opener.dropouts, number, slot)
+
+    if opener.workers:
+        from backrow.simulations.engine.edge import PopulationEdge
+
+        mine = np.asarray(slots, dtype=np.int64)
+        return PopulationEdge(population, mine, opener.coordinator_key, random, opener.workers, vanishing)
     return SimulatedEdge(
         [device_name(slot) for slot in slots],
         slots,
         [population.history(slot) for slot in slots],
         opener.coordinator_key,
         random,
-        lambda number, slot: vanishing_step(opener.seed, opener.dropouts, number, slot),
+        vanishing,
     )
 
 
@@ -193,7 +203,7 @@ def vanishing_step(seed: int, dropouts: float, number: int, slot: int) -> int | 
 def hosted_slots(granted: NDArray[np.bool_], partition: int, partitions: int) -> Sequence[int]:
     """Slots of the devices of one node that grant, ascending: blocks partition, partition + partitions, ..."""
     slots = np.arange(len(granted))
-    mine = (slots // BLOCK) % partitions == partition
+    mine = (slots // block_size(len(granted))) % partitions == partition
     return [int(slot) for slot in slots[mine & granted]]
 
 

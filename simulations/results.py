@@ -115,6 +115,8 @@ class Released(BaseModel):
     gain: Interval
 
 
+Computed = Literal["cohorts", "devices", "both"]
+
 Group = Literal["everyone", "stayed", "left"]
 
 
@@ -148,6 +150,8 @@ class Results(BaseModel):
         nodes: Flower nodes; each hosts its part of the devices.
         aggregation: "trusted": the edge that adds sees single contributions; "secure": nobody but the device does.
         noise: "once": drawn on the sum; "shares": by devices.
+        computed: edges answered for whole "cohorts" at once, for "devices" one by one, or "both", by round; None in
+            files that do not say.
         masked_messages: masked vectors that arrived; 0 where edges are trusted.
         dataset: its name.
         split: "ncf" or "last".
@@ -176,6 +180,7 @@ class Results(BaseModel):
     rows: tuple[Row, ...]
     warnings: tuple[str, ...] = ()
     simulated: bool = True
+    computed: Computed | None = None
     masked_messages: int = Field(default=0, ge=0)
     notes: tuple[str, ...] = ()
     extras: dict[str, float] = Field(default_factory=dict)

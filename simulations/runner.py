@@ -22,6 +22,7 @@ from backrow.privacy.plan import Noise
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import Outcome, RoundReport
+from backrow.simulations.engine.compute import whole_cohorts
 from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer, released_figures
 from backrow.simulations.groups import served_groups
 from backrow.simulations.left_out import leave_out, read_left_out, terms_of
@@ -29,7 +30,7 @@ from backrow.simulations.pipeline import Committed, Prepared, changes_of, commit
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.records import notes_of, round_row, warnings_of, write_metrics
 from backrow.simulations.report.run_report import write_report
-from backrow.simulations.results import Released, Results, Row
+from backrow.simulations.results import Computed, Released, Results, Row
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
 
@@ -139,6 +140,7 @@ def _run_into(
         nodes=scenario.nodes,
         aggregation=committed.settings.aggregation.value,
         noise="once" if {plan.noise for plan in committed.schedule.rounds} == {Noise.ONCE} else "shares",
+        computed=_computed(scenario, committed),
         masked_messages=sum(report.masked for report in finished.trained.outcome.reports),
         dataset=prepared.dataset.name,
         split=prepared.split.name,
@@ -156,6 +158,13 @@ def _run_into(
     results.write(folder / "results.json")
     write_report(folder, results, rounds)
     return results
+
+
+def _computed(scenario: Scenario, committed: Committed) -> Computed:
+    """How edges answered, over all rounds."""
+    trainer = committed.settings.trainer
+    whole = {scenario.cohort.whole and whole_cohorts(plan, trainer) for plan in committed.schedule.rounds}
+    return "both" if len(whole) > 1 else "cohorts" if True in whole else "devices"
 
 
 def refuse_existing(folder: Path) -> None:
@@ -246,7 +255,8 @@ def finish_model(
     trained = train(
         committed, prepared.population, folder,
         engine=scenario.engine, nodes=scenario.nodes, seed=scenario.seed, dropouts=scenario.cohort.dropouts,
-        changes=changes_of(scenario), observe=on_round, publish=publish, resume=resumed,
+        changes=changes_of(scenario), workers=scenario.cohort.workers if scenario.cohort.whole else 0,
+        observe=on_round, publish=publish, resume=resumed,
     )  # fmt: skip
     outcome = trained.outcome
     if not outcome.releases:

@@ -123,11 +123,16 @@ class CohortSection(Section):
         minimum: smallest cohort whose sum is released; None: a rule of the runner.
         withheld: share of owners who withhold consent, in [0, 1).
         dropouts: share of devices that vanish at some step of every secure sum, in [0, 1).
+        whole: edges that are trusted compute the answers of all their devices at once, where they can; false: device
+            by device. Both claim the same; sums differ by their rounding.
+        workers: threads of an edge that does. Results do not depend on them.
     """
 
     minimum: int | None = Field(default=None, ge=1)
     withheld: float = Field(default=0.0, ge=0, lt=1)
     dropouts: float = Field(default=0.0, ge=0, lt=1)
+    whole: bool = True
+    workers: int = Field(default=1, ge=1, le=1_024)
 
 
 class ConsentSection(Section):

@@ -122,6 +122,7 @@ def train(
     seed: int,
     dropouts: float = 0.0,
     changes: Changes = STEADY,
+    workers: int = 0,
     observe: Callable[[RoundReport], None],
     publish: Callable[[Outcome, PrivacyClaim], tuple[bytes, bytes]],
     resume: bool = False,
@@ -131,6 +132,7 @@ def train(
     Args:
         dropouts: share of devices that vanish at some step of every secure sum.
         changes: of consent and reach, from round to round.
+        workers: threads of every edge that compute whole cohorts; 0: device by device.
         publish: writes the model bundle; gives the hashes of its manifest and tensors for the ledger.
         resume: go on with the ledger that is there.
 
@@ -159,7 +161,9 @@ def train(
     try:
         with tempfile.TemporaryDirectory(prefix="backrow-population-") as scratch:
             population.write(Path(scratch) / "population")
-            opener = EdgeOpener(Path(scratch) / "population", seed, key.public, dropouts, changes, committed.draws)
+            opener = EdgeOpener(
+                Path(scratch) / "population", seed, key.public, dropouts, changes, committed.draws, workers
+            )
             server_app, client_app = make_server_app(coordinator, outcomes.append), make_client_app(opener)
             if engine == "flower":
                 from backrow.simulations.runner_flower import run_flower as run_engine

@@ -14,7 +14,7 @@ from backrow.privacy.errors import CohortError
 from backrow.privacy.randomness import RandomSource
 from backrow.simulations.engine.compute import add_answers, whole_cohorts
 from backrow.simulations.engine.shard import Shard, Slots, block_size
-from backrow.simulations.population import Population, device_name
+from backrow.simulations.population import Population, device_name, device_names
 
 
 def _nobody(number: int, slot: int) -> None:
@@ -47,7 +47,7 @@ class PopulationEdge:
         request = expect(wire.decode_signed(call, self.coordinator_key), wire.EnrolCall)
         if request.identities:
             return self.one_by_one.enrol(call)
-        return wire.encode(wire.EnrolReply(request.run_id, tuple(device_name(int(slot)) for slot in self.slots)))
+        return wire.encode(wire.EnrolReply(request.run_id, device_names(self.slots)))
 
     def answer(self, call: bytes) -> bytes:
         request = expect(wire.decode_signed(call, self.coordinator_key), wire.RoundCall)
