@@ -97,10 +97,16 @@ class Names(Sequence[str]):
         return ordered[twice[0]].decode() if len(twice) else None
 
     def among(self, people: Collection[str]) -> NDArray[np.bool_]:
-        """Which of these are in `people`, shape (names,)."""
-        if not len(people) or not len(self):
+        """Which of these are in `people`, shape (names,). What is no pseudonym there is none of these."""
+        known = people if isinstance(people, Names) else Names.of(filter(_packable, people))
+        if not len(known) or not len(self):
             return np.zeros(len(self), dtype=np.bool_)
-        return np.isin(self.packed, Names.of(people).packed)
+        if not self.ascending:
+            return np.isin(self.packed, known.packed)
+        found = np.zeros(len(self), dtype=np.bool_)
+        place = np.minimum(np.searchsorted(self.packed, known.packed), len(self) - 1)
+        found[place[self.packed[place] == known.packed]] = True
+        return found
 
     def take(self, chosen: NDArray[Any]) -> "Names":
         """Those chosen by a mask or by places, in that order."""
@@ -148,6 +154,12 @@ def merged(parts: Iterable[Sequence[str]]) -> Names:
     """All of several lists, ascending; who is in two of them is there twice."""
     packed = [Names.of(part).packed for part in parts]
     return Names(np.concatenate(packed)).sorted() if packed else Names.of(())
+
+
+def _packable(name: str) -> bool:
+    return 0 < len(name.encode(errors="surrogatepass")) <= LONGEST and not any(
+        each == "\0" or "\ud800" <= each <= "\udfff" for each in name
+    )
 
 
 def _check_utf8(rows: ByteArray) -> None:

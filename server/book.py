@@ -19,9 +19,10 @@ from backrow.privacy.ledger.entries import (
     VoidEntry,
 )
 from backrow.privacy.ledger.parts import Additions, Basis, Provenance, Purpose
-from backrow.privacy.ledger.pseudonyms import key_commitment
+from backrow.privacy.ledger.pseudonyms import Commitment, key_commitment
 from backrow.privacy.ledger.releases import CLOSED_FORM, ZCDP, release_entry
 from backrow.privacy.ledger.store import Ledger
+from backrow.privacy.names import Names
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.signing import SigningKey
@@ -54,11 +55,13 @@ class Book:
         self._reserves: list[ReserveEntry] = []
         self._lines: dict[int, bytes] = {}
         self._open: Reservation | None = None
+        self._purposes: tuple[Purpose, ...] = ()
         self.seals = Seals(epoch_key)
+        self._invited: tuple[Names, Commitment] | None = None
         self._published: set[tuple[bytes, bytes]] = set()
         self.closed: list[Closed] = []
-        self.participants: dict[int, tuple[str, ...]] = {}
-        self.survivors: dict[int, tuple[str, ...]] = {}
+        self.participants: dict[int, Sequence[str]] = {}
+        self.survivors: dict[int, Sequence[str]] = {}
 
     @classmethod
     def begin(
@@ -71,6 +74,7 @@ class Book:
         epoch_key: bytes,
         clock: Callable[[], int],
         suppression: SuppressionList | None = None,
+        purposes: tuple[Purpose, ...] | None = None,
     ) -> "Book":
         """Start a ledger: policy, committed schedule, enrolment, and the suppression list.
 
@@ -80,6 +84,7 @@ class Book:
             epoch_key: 32 secret bytes, under which pseudonyms are hashed.
             clock: Unix seconds.
             suppression: None: opt-outs are not taken, the list stays empty.
+            purposes: one for every round; None: all train.
 
         Raises:
             LedgerError: there is a ledger, or it cannot be written.
@@ -90,13 +95,14 @@ class Book:
             rules, key.public, policy.stamp, schedule.unit, schedule.adjacency, policy.epsilon, policy.delta,
             policy.purposes, policy.additions, policy.minimum,
         )  # fmt: skip
-        purposes = (Purpose.TRAIN,) * len(schedule.rounds)
+        purposes = (Purpose.TRAIN,) * len(schedule.rounds) if purposes is None else purposes
         opt_outs = Seals(epoch_key).entry(suppression)
         ledger.append_all(
             [entry, ScheduleEntry(schedule, purposes), EnrolmentEntry(devices, key_commitment(epoch_key)), opt_outs],
             clock(),
         )
         book = cls(ledger, policy, schedule, epoch_key, clock)
+        book._purposes = purposes
         book.seals.take(ledger.size - 1, opt_outs, ledger.time, suppression.opted_out if suppression else ())
         return book
 
@@ -139,7 +145,11 @@ class Book:
         entries = self._reserves[:rounds]
         if self._schedule.epsilon is None:
             return None
-        return spent_epsilon([entry.plan for entry in entries], self._delta, _added(entries))
+        return spent_epsilon([entry.plan for entry in entries], self._schedule.delta, _added(entries))
+
+    def purpose_of(self, plan: RoundPlan) -> Purpose:
+        """What the schedule has committed a round to."""
+        return self._purposes[plan.round - 1]
 
     def seal(self, suppression: SuppressionList) -> frozenset[str]:
         """Commit to the list as it is now, if it is not the sealed one; whom it names, for whoever invites.
@@ -201,12 +211,15 @@ class Book:
         """
         self.seals.check(cohort.devices() if survivors is None else survivors)
         self._close_open(reservation)
-        reserve = self._reserves[-1]
+        reserve, sealed = self._reserves[-1], self.seals.current
+        devices, committed = cohort.devices(), None
+        if self._invited is not None and self._invited[0] == devices:  # often, and the list is long
+            devices, committed = self._invited
         entry = release_entry(
             reservation.index,
             reserve,
             self._schedule,
-            crowd_of(cohort, participants, reserve.plan, rule, self._epoch_key, *self.seals.current, survivors),
+            crowd_of(cohort, participants, reserve.plan, rule, self._epoch_key, *sealed, survivors, committed),
             provenance,
             bytes.fromhex(digest),
             spent_of([reserve.plan], self._schedule),
@@ -214,7 +227,8 @@ class Book:
             sentinels,
         )
         written = self._ledger.append(entry, self._now())
-        self.participants[written.index] = tuple(cohort.devices())
+        self.participants[written.index] = devices
+        self._invited = devices, Commitment(entry.crowd.participants_size, entry.crowd.participants_root)
         if survivors is not None:
             self.survivors[written.index] = tuple(sorted(survivors))
         receipt = Receipt(reservation.round, digest, written.index)
@@ -244,10 +258,6 @@ class Book:
         """The clock, never before the last entry: a corrected clock must not keep a round from being closed."""
         return max(self._clock(), self._ledger.time)
 
-    @property
-    def _delta(self) -> float:
-        return self._schedule.delta
-
     def _check_place(self, plan: RoundPlan, basis: Basis) -> None:
         if basis is Basis.ADDITION:
             if self._policy.additions is not Additions.ZCDP:
@@ -268,6 +278,8 @@ class Book:
             match signed.body:
                 case ScheduleEntry(schedule=schedule) if schedule != self._schedule:
                     raise BookError("this is the ledger of another schedule: resume with the run's own settings")
+                case ScheduleEntry(purposes=purposes):
+                    self._purposes = purposes
                 case OptOutEntry() as entry:
                     self.seals.take(signed.index, entry, signed.time, self.seals.named_by(entry, suppression))
                     begun = True  # the last of the four entries that a ledger begins with

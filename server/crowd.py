@@ -1,5 +1,7 @@
 """Whom a release covers, as the ledger says it: numbers and commitments, no names."""
 
+from collections.abc import Sequence
+
 from backrow.privacy.ledger.parts import Crowd, Sampling
 from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList
 from backrow.privacy.plan import RoundPlan
@@ -15,7 +17,8 @@ def crowd_of(
     epoch_key: bytes,
     opt_outs: Commitment,
     sealed: int,
-    survivors: tuple[str, ...] | None = None,
+    survivors: Sequence[str] | None = None,
+    committed: Commitment | None = None,
 ) -> Crowd:
     """The ledger's view of a cohort.
 
@@ -26,8 +29,9 @@ def crowd_of(
         epoch_key: 32 secret bytes that pseudonyms are hashed under.
         opt_outs, sealed: the suppression list the cohort was checked against, and when it was sealed.
         survivors: who is in the sum; None where an edge adds and does not say.
+        committed: to the cohort, where it is known already.
     """
-    committed = PseudonymList(epoch_key, cohort.devices()).commitment
+    committed = committed or PseudonymList(epoch_key, cohort.devices()).commitment
     return Crowd(
         invited=cohort.size,
         survived=participants,

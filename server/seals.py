@@ -5,6 +5,7 @@ from collections.abc import Collection
 from backrow.privacy.errors import SuppressionError
 from backrow.privacy.ledger.entries import OptOutEntry
 from backrow.privacy.ledger.pseudonyms import EMPTY, Commitment, PseudonymList, check_disjoint
+from backrow.privacy.names import Names
 from backrow.server.suppression import SuppressionList
 
 
@@ -62,5 +63,7 @@ class Seals:
         Raises:
             OptOutError: somebody is; says how many, not who.
         """
-        asked, sealed = (PseudonymList(self._key, people) for people in (participants, self.people))
-        check_disjoint(asked, sealed)
+        asked = Names.of(participants)
+        both = asked.among(self.people)
+        if both.any():
+            check_disjoint(PseudonymList(self._key, asked.take(both)), PseudonymList(self._key, self.people))

@@ -1,6 +1,7 @@
 """What a scenario's owners say about contributing, and how that changes from round to round. Ground truth."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -13,6 +14,8 @@ from backrow.privacy.randomness import SeededRandom
 from backrow.simulations.scenario import ConsentSection
 
 BoolArray = NDArray[np.bool_]
+_PART = 16_384
+"""Devices whose histories are read at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,14 @@ def draw_owners(
         withheld: share of owners who withhold on their own devices.
         user, title: what was watched, shape (interactions,) each.
     """
-    tastes = _mainstream(user, title, viewers) if consent.taste else None
+    return owners_of(seed, withheld, consent, viewers, lambda: _mainstream(user, title, viewers))
+
+
+def owners_of(
+    seed: int, withheld: float, consent: ConsentSection, viewers: int, mainstream: Callable[[], NDArray[np.float64]]
+) -> Owners:
+    """As `draw_owners`. Args: mainstream: normal scores of the viewers' tastes; called if they matter."""
+    tastes = mainstream() if consent.taste else None
 
     def chosen(purpose: str, share: float, by_taste: bool = True) -> BoolArray:
         draw = SeededRandom(seed, purpose).numpy().random(viewers)
@@ -81,7 +91,7 @@ def consents_at(owners: Owners, seed: int, changes: Changes, number: int) -> Boo
     fixed, granted = owners.opted_out | owners.children, owners.granted
     for earlier in range(2, number + 1):
         if changes.flips:
-            granted = granted ^ (_draw(seed, "consent-flip", earlier, len(granted)) < changes.flips)
+            granted = granted ^ _drawn(seed, "consent-flip", earlier, len(granted), changes.flips)
     return np.asarray(np.where(fixed, owners.granted, granted))
 
 
@@ -89,7 +99,7 @@ def in_reach(devices: int, seed: int, changes: Changes, number: int) -> BoolArra
     """Whose device is not away in a round; shape (devices,)."""
     if not changes.offline:
         return np.ones(devices, dtype=bool)
-    return _draw(seed, "offline", number, devices) >= changes.offline
+    return ~_drawn(seed, "offline", number, devices, changes.offline)
 
 
 def fewest_present(owners: Owners, changes: Changes, rounds: int) -> int:
@@ -124,16 +134,41 @@ def consent_notes(owners: Owners, seed: int, changes: Changes, rounds: int) -> l
     return [said]
 
 
+def mainstream_of(starts: NDArray[np.int64], titles: NDArray[np.int32]) -> NDArray[np.float64]:
+    """How often watched what each device watches is, as normal scores; read in parts.
+
+    Args:
+        starts, titles: as `Population`.
+    """
+    parts = [slice(first, first + _PART) for first in range(0, len(starts) - 1, _PART)]
+    inside = [slice(starts[part][0], starts[part.start : part.stop + 1][-1]) for part in parts]
+    most = max(int(titles[each].max(initial=-1)) for each in inside) + 1
+    popularity = np.zeros(most, dtype=np.int64)
+    for each in inside:
+        popularity += np.bincount(titles[each], minlength=most)
+    score = np.zeros(len(starts) - 1)
+    for part, each in zip(parts, inside, strict=True):
+        sizes = np.diff(starts[part.start : part.stop + 1])
+        device = np.repeat(np.arange(len(sizes)), sizes)
+        score[part] = np.bincount(device, weights=popularity[titles[each]], minlength=len(sizes)) / np.maximum(sizes, 1)
+    return _normal_scores(score)
+
+
 def _mainstream(user: NDArray[np.int32], title: NDArray[np.int32], viewers: int) -> NDArray[np.float64]:
     """How often watched what each viewer watches is, as normal scores of the ranks; shape (viewers,)."""
     popularity = np.bincount(title)[title]
     watched = np.maximum(np.bincount(user, minlength=viewers), 1)
-    score = np.bincount(user, weights=popularity, minlength=viewers) / watched
-    ranks = np.empty(viewers)
-    ranks[np.argsort(score, kind="stable")] = (np.arange(viewers) + 0.5) / viewers
+    return _normal_scores(np.bincount(user, weights=popularity, minlength=viewers) / watched)
+
+
+def _normal_scores(score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """By rank; shape (viewers,)."""
+    ranks = np.empty(len(score))
+    ranks[np.argsort(score, kind="stable")] = (np.arange(len(score)) + 0.5) / len(score)
     return np.asarray(ndtri(ranks))
 
 
 @lru_cache(maxsize=64)
-def _draw(seed: int, purpose: str, number: int, devices: int) -> NDArray[np.float64]:
-    return SeededRandom(seed, purpose, number).numpy().random(devices)
+def _drawn(seed: int, purpose: str, number: int, devices: int, share: float) -> BoolArray:
+    """Which devices a draw falls on, each by itself, in one round."""
+    return np.asarray(SeededRandom(seed, purpose, number).numpy().random(devices) < share)

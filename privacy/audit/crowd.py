@@ -1,5 +1,7 @@
 """How many people a release covers, and that none of them had opted out. Pure."""
 
+from collections.abc import Sequence
+
 from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.audit.findings import Fault, Findings, counted
 from backrow.privacy.audit.story import Reserved, Story
@@ -90,7 +92,7 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
         How many releases were compared with their opt-outs, and how many there are.
     """
     keys = {key_commitment(key): key for key in lists.keys}
-    compared = 0
+    compared, known = 0, Known()
     for index, people in lists.opt_outs.items():
         if index not in story.opt_outs:
             found.add(
@@ -100,7 +102,12 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
         entry = story.opt_outs[index][1]
         earlier = [each for each in story.enrolments if each < index]
         _matches(
-            people, Commitment(entry.size, entry.root), _key(story, max(earlier, default=None), keys), index, found
+            people,
+            Commitment(entry.size, entry.root),
+            _key(story, max(earlier, default=None), keys),
+            index,
+            found,
+            known,
         )
     for index, people in lists.participants.items():
         reserved = story.releases.get(index)
@@ -116,8 +123,9 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
             _key(story, reserved.enrolment, keys),
             index,
             found,
+            known,
         )
-        survivors = _survivors(lists, people, index, reserved, keys, story, found)
+        survivors = _survivors(lists, people, index, reserved, keys, story, found, known)
         before, bound = (
             None if sealed is None else lists.opt_outs.get(sealed) for sealed in (reserved.opt_out, reserved.sealed)
         )
@@ -146,13 +154,14 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
 
 def _survivors(
     lists: Lists,
-    invited: tuple[str, ...],
+    invited: Sequence[str],
     index: int,
     reserved: Reserved,
     keys: dict[bytes, bytes],
     story: Story,
     found: Findings,
-) -> tuple[str, ...] | None:
+    known: "Known",
+) -> Sequence[str] | None:
     """Who is in a release's sum, or may be; None if the list of them was not handed over."""
     crowd, people = reserved.crowd, lists.survivors.get(index)
     root = None if crowd is None else crowd.survivors_root
@@ -164,7 +173,7 @@ def _survivors(
         return invited
     if people is None:
         return None
-    _matches(people, Commitment(crowd.survived, root), _key(story, reserved.enrolment, keys), index, found)
+    _matches(people, Commitment(crowd.survived, root), _key(story, reserved.enrolment, keys), index, found, known)
     if strangers := set(people) - set(invited):
         who = counted(len(strangers), "person", "people")
         found.add(Fault.LISTS, f"The sum that entry {index} releases holds {who} whom nobody had invited.", index)
@@ -176,15 +185,31 @@ def _key(story: Story, enrolment: int | None, keys: dict[bytes, bytes]) -> bytes
     return None if enrolment is None else keys.get(story.enrolments[enrolment].key)
 
 
-def _matches(people: tuple[str, ...], committed: Commitment, key: bytes | None, index: int, found: Findings) -> None:
+class Known:
+    """What lists commit to, each computed once: rounds often have the same."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, bytes], tuple[Sequence[str], Commitment | None]] = {}
+
+    def commitment(self, people: Sequence[str], key: bytes) -> Commitment | None:
+        """Of this very list; None: somebody is named twice."""
+        place = (id(people), key)
+        if place not in self._made:
+            try:
+                made = PseudonymList(key, people).commitment
+            except ValueError:
+                made = None
+            self._made[place] = (people, made)  # kept, so that no other list gets its id
+        return self._made[place][1]
+
+
+def _matches(
+    people: Sequence[str], committed: Commitment, key: bytes | None, index: int, found: Findings, known: Known
+) -> None:
     if key is None:
         found.add(Fault.LISTS, f"None of the keys handed over is the one in force at entry {index}.", index)
         return
-    try:
-        same = PseudonymList(key, people).commitment == committed
-    except ValueError:
-        same = False
-    if not same:
+    if known.commitment(people, key) != committed:
         found.add(
             Fault.LISTS,
             f"The list of {len(people)} handed over for entry {index} is not the list of {committed.size} that was "

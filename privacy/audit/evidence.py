@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +19,8 @@ from backrow.privacy.signing import PUBLIC_KEY_BYTES
 PUBLIC_KEY, POLICY, BUNDLE, LISTS = "coordinator.pub", "policy.toml", "bundle", "auditor/lists.json"
 RELEASES = "releases"
 LISTS_FORMAT = "backrow-lists/1"
+_INDENTED = 10_000
+"""Longer lists are written on one line."""
 _HEX_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -98,13 +100,15 @@ class Lists:
     """
 
     keys: tuple[bytes, ...]
-    participants: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    opt_outs: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
-    survivors: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    participants: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    opt_outs: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    survivors: Mapping[int, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: bytes) -> "Lists":
         """The lists in a JSON file: format, keys (hex), participants, opt_outs and survivors (index to list).
+
+        Instead of a list, the index of an earlier entry with the same one.
 
         Raises:
             LedgerError: it is no such file.
@@ -125,11 +129,12 @@ class Lists:
         written = {
             "format": LISTS_FORMAT,
             "keys": [key.hex() for key in self.keys],
-            "participants": {str(index): list(people) for index, people in self.participants.items()},
-            "opt_outs": {str(index): list(people) for index, people in self.opt_outs.items()},
-            "survivors": {str(index): list(people) for index, people in self.survivors.items()},
+            "participants": _each_once(self.participants),
+            "opt_outs": _each_once(self.opt_outs),
+            "survivors": _each_once(self.survivors),
         }
-        return json.dumps(written, indent=1, sort_keys=True).encode() + b"\n"
+        indent = 1 if max(map(len, self.participants.values()), default=0) < _INDENTED else None
+        return json.dumps(written, indent=indent, sort_keys=True).encode() + b"\n"
 
 
 def ledger_path(run: Path) -> Path:
@@ -211,10 +216,23 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _people(table: Any) -> dict[int, tuple[str, ...]]:
-    people = {}
+def _each_once(table: Mapping[int, Sequence[str]]) -> dict[str, list[str] | int]:
+    """Index to list, or to the index of the entry before it whose list it repeats."""
+    written: dict[str, list[str] | int] = {}
+    last: int | None = None
+    for index in sorted(table):
+        if last is not None and (table[index] is table[last] or tuple(table[index]) == tuple(table[last])):
+            written[str(index)] = last
+        else:
+            written[str(index)], last = list(table[index]), index
+    return written
+
+
+def _people(table: Any) -> dict[int, Sequence[str]]:
+    people: dict[int, Sequence[str]] = {}
     for index, names in table.items():
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        if isinstance(names, list) and all(isinstance(name, str) for name in names):
+            people[int(index)] = tuple(names)
+        elif type(names) is not int or not isinstance(table.get(str(names)), list):
             raise ValueError(f"entry {index} has no list of names")
-        people[int(index)] = tuple(names)
-    return people
+    return {int(index): people[names if type(names) is int else int(index)] for index, names in table.items()}

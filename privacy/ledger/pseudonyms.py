@@ -12,15 +12,26 @@ sorted, which the auditor sees who holds the list; and it is absence from the li
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
 from backrow.privacy.errors import OptOutError, ProofError
-from backrow.privacy.ledger.tree import EMPTY_ROOT, HASH_BYTES, Tree, leaf_hash, verify_inclusion
+from backrow.privacy.ledger.tree import (
+    EMPTY_ROOT,
+    HASH_BYTES,
+    Tree,
+    bulk_sha256,
+    leaf_hash,
+    root_of,
+    verify_inclusion,
+)
+from backrow.privacy.names import Names
 
 KEY_BYTES = 32
+_HMAC_BLOCK = 64
 _PSEUDONYM, _KEY = b"backrow/pseudonym/1\x00", b"backrow/pseudonym-key/1\x00"
 
 
@@ -31,6 +42,25 @@ def keyed_hash(key: bytes, pseudonym: str) -> bytes:
         ValueError: the key does not have 32 bytes.
     """
     return _hmac(key, _PSEUDONYM + pseudonym.encode())
+
+
+def keyed_hashes(key: bytes, pseudonyms: Iterable[str]) -> list[bytes]:
+    """`keyed_hash` of many, in their order.
+
+    Raises:
+        ValueError: the key does not have 32 bytes.
+    """
+    if isinstance(pseudonyms, Names):
+        encoded = [name for chunk in pseudonyms.chunks() for name in chunk]
+    else:
+        encoded = [name.encode() for name in pseudonyms]
+    _check(key)
+    digest = bulk_sha256(2 * len(encoded))
+    # HMAC written out (RFC 2104): two hashes, of the key's two paddings before the message and before the first hash.
+    filled = key.ljust(_HMAC_BLOCK, b"\x00")
+    inner, outer = (bytes(byte ^ pad for byte in filled) for pad in (0x36, 0x5C))
+    inner += _PSEUDONYM
+    return [digest(outer + digest(inner + name)) for name in encoded]
 
 
 def key_commitment(key: bytes) -> bytes:
@@ -115,15 +145,19 @@ class PseudonymList:
 
     def __init__(self, key: bytes, pseudonyms: Iterable[str]) -> None:
         self.key_commitment = key_commitment(key)
-        self._hashes = sorted(keyed_hash(key, pseudonym) for pseudonym in pseudonyms)
+        self._hashes = sorted(keyed_hashes(key, pseudonyms))
         if any(left == right for left, right in pairwise(self._hashes)):
             raise ValueError("a pseudonym is named twice in one list: remove the double")
-        self._tree = Tree(map(leaf_hash, self._hashes))
 
-    @property
+    @cached_property
     def commitment(self) -> Commitment:
         """Size and root, for the ledger."""
-        return Commitment(self._tree.size, self._tree.root())
+        digest = bulk_sha256(len(self._hashes))
+        return Commitment(len(self._hashes), root_of([digest(b"\x00" + each) for each in self._hashes]))
+
+    @cached_property
+    def _tree(self) -> Tree:
+        return Tree(map(leaf_hash, self._hashes))
 
     @property
     def hashes(self) -> frozenset[bytes]:
@@ -178,9 +212,13 @@ def check_disjoint(participants: PseudonymList, opted_out: PseudonymList) -> Non
         raise OptOutError(f"{len(both)} devices that had opted out were asked to take part: nothing may be released")
 
 
-def _hmac(key: bytes, message: bytes) -> bytes:
+def _check(key: bytes) -> None:
     if len(key) != KEY_BYTES:
         raise ValueError(f"the key of a pseudonym list has {KEY_BYTES} bytes, got {len(key)}")
+
+
+def _hmac(key: bytes, message: bytes) -> bytes:
+    _check(key)
     mac = HMAC(key, SHA256())
     mac.update(message)
     return mac.finalize()
