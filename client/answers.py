@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from backrow.client.history import HistoryBlock, RawHistory
 from backrow.client.training.base import NoisedBlock, TrainingCall
 from backrow.client.training.registry import trainer_for
@@ -12,6 +15,8 @@ from backrow.privacy.quantise import Rounding, quantise, quantise_block, round_s
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.shares import add_share
 from backrow.privacy.wire import IntArray, RoundCall
+
+FloatArray = NDArray[np.float64]
 
 BLOCK = 64
 """Devices per block. Blocks are fixed by enrolment slot, so results do not depend on who hosts them."""
@@ -41,15 +46,22 @@ def adds_blocks(plan: RoundPlan) -> bool:
     return plan.rounding is Rounding.BLOCK_NEAREST or plan.noise is Noise.BLOCK
 
 
-def answer_block(call: RoundCall, block: HistoryBlock, random: RandomSource) -> IntArray:
+def answer_block(
+    call: RoundCall,
+    block: HistoryBlock,
+    random: RandomSource,
+    seeds: NDArray[np.uint64] | None = None,
+    users: FloatArray | None = None,
+) -> IntArray:
     """Integer sum of the answers of up to 64 hosted devices, shape (titles, columns), for a plan that adds blocks.
 
     Args:
         call: the round's question.
         block: their raw histories.
         random: the block's randomness (training).
+        seeds, users: as `TrainingCall`.
     """
-    answer = _train(call, block, random)
+    answer = _train(call, block, random, seeds, users)
     if isinstance(answer, NoisedBlock):
         return round_sum(answer.values, call.plan.scale)
     return quantise_block(answer, call.plan.scale).values
@@ -81,6 +93,12 @@ def split_blocks(slots: Sequence[int]) -> list[tuple[int, list[int]]]:
     return sorted(blocks.items())
 
 
-def _train(call: RoundCall, block: HistoryBlock, random: RandomSource) -> ClippedBlock | NoisedBlock:
+def _train(
+    call: RoundCall,
+    block: HistoryBlock,
+    random: RandomSource,
+    seeds: NDArray[np.uint64] | None = None,
+    users: FloatArray | None = None,
+) -> ClippedBlock | NoisedBlock:
     trainer = trainer_for(call.plan.query.query, call.trainer)
-    return trainer.answer(TrainingCall(call.plan, call.tensors, call.settings), block, random)
+    return trainer.answer(TrainingCall(call.plan, call.tensors, call.settings, seeds, users), block, random)

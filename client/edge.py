@@ -10,7 +10,9 @@ from backrow.client.answers import adds_blocks, answer_block, answer_device, spl
 from backrow.client.history import RawHistory
 from backrow.client.secure import Heard, Memory, Participant
 from backrow.client.secure_edge import relay
+from backrow.client.training.sgd import device_seeds
 from backrow.privacy import wire
+from backrow.privacy.consent import Purpose
 from backrow.privacy.errors import BackrowError, CohortError, MalformedMessageError
 from backrow.privacy.randomness import RandomSource
 from backrow.privacy.signing import SigningKey, remembering
@@ -30,7 +32,7 @@ class Edge(Protocol):
     """What the Flower ClientApp needs of an edge."""
 
     def enrol(self, call: bytes) -> bytes:
-        """Answer a signed enrolment call: pseudonyms of the devices that grant contributions."""
+        """Answer a signed enrolment call: pseudonyms of the devices that grant contributions for its purpose."""
         ...
 
     def answer(self, call: bytes) -> bytes:
@@ -45,9 +47,12 @@ class Edge(Protocol):
 class HostedDevice(Protocol):
     """An SDK device behind an edge (`backrow.client.Device`)."""
 
-    @property
-    def consent(self) -> bool:
-        """True while contributions are granted."""
+    def consent_for(self, purpose: Purpose) -> bool:
+        """True while contributions for this purpose are granted."""
+        ...
+
+    def apply_opt_out(self, statement: bytes) -> bool:
+        """Heed the device's own opt-out, if it does not know of it any more."""
         ...
 
     @property
@@ -74,7 +79,9 @@ class DeviceEdge:
 
     def enrol(self, call: bytes) -> bytes:
         request = expect(wire.decode_signed(call, self._key), wire.EnrolCall)
-        asked = ((name, _key_if_granting(self._devices[name], request.identities)) for name in sorted(self._devices))
+        for name, statement in request.opt_outs.items():
+            _hand_over(self._devices.get(name), statement)
+        asked = ((name, _key_if_granting(self._devices[name], request)) for name in sorted(self._devices))
         granting = {name: key for name, key in asked if key is not None}
         keys = tuple(granting.values()) if request.identities else ()
         return wire.encode(wire.EnrolReply(request.run_id, tuple(granting), keys))
@@ -152,9 +159,10 @@ class SimulatedEdge:
             for position in invited:
                 total += self._integers(request, position)
             return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
+        seeds = device_seeds(self._random("seeds", plan.round, 0), slots)
         for block, members in split_blocks(slots):
             histories = [self._histories[invited[member]] for member in members]
-            total += answer_block(request, histories, self._random("train", plan.round, block))
+            total += answer_block(request, histories, self._random("train", plan.round, block), seeds[members])
         return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
 
     def secure(self, call: bytes, memory: Memory) -> bytes:
@@ -194,10 +202,19 @@ class SimulatedEdge:
         return answer_device(request, self._histories[position], source)
 
 
-def _key_if_granting(device: HostedDevice, wanted: bool) -> bytes | None:
+def _hand_over(device: HostedDevice | None, opt_out: bytes) -> None:
+    """Before the device is asked anything. Whatever comes of it, the coordinator invites nobody on its list."""
+    try:
+        if device is not None:
+            device.apply_opt_out(opt_out)
+    except BackrowError:
+        pass  # out of reach, or not what this device has signed
+
+
+def _key_if_granting(device: HostedDevice, call: wire.EnrolCall) -> bytes | None:
     """A granting device's identity key, empty if it is not wanted. None: it withholds, or is closed or damaged."""
     try:
-        return (device.identity if wanted else b"") if device.consent else None
+        return (device.identity if call.identities else b"") if device.consent_for(call.purpose) else None
     except BackrowError:
         return None  # as in a round: it looks like absence, and one device never stops the others
 

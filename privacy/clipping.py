@@ -84,7 +84,57 @@ class DenseBlock:
         return np.asarray(self.values.sum(axis=0))
 
 
-ClippedBlock = OuterBlock | DenseBlock
+@dataclass(frozen=True, slots=True)
+class RowsBlock:
+    """A block of devices whose answers touch a few titles each, each clipped; every other row is zero.
+
+    Attributes:
+        starts: shape (devices + 1,), where each device's rows begin.
+        ids: shape (touched,), titles, ascending and distinct within a device.
+        rows: shape (touched, columns).
+        titles: rows of a whole answer.
+        clip_norm: bound on every device's norm.
+    """
+
+    starts: NDArray[np.int64]
+    ids: NDArray[np.integer]
+    rows: FloatArray
+    titles: int
+    clip_norm: float
+
+    def __post_init__(self) -> None:
+        if self.starts[0] != 0 or self.starts[-1] != len(self.ids) or len(self.ids) != len(self.rows):
+            raise ValueError("starts, ids and rows of an answer contradict each other")
+        inside = np.ones(len(self.ids), dtype=np.bool_)
+        inside[self.starts[:-1][self.starts[:-1] < len(inside)]] = False  # a device's first row follows nobody's
+        if len(self.ids) and not (self.ids.min() >= 0 and self.ids.max() < self.titles):
+            raise ValueError(f"an answer touches a title that is not among {self.titles}")
+        if np.any(np.diff(self.ids)[inside[1:]] <= 0):
+            raise ValueError("the titles of an answer must be distinct and ascending")
+        _check_clipped(_row_norms(self.starts, self.rows), self.clip_norm)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def device(self, index: int) -> ClippedUpdate:
+        """One device's answer, dense."""
+        values = np.zeros((self.titles, self.rows.shape[1]))
+        self._add(index, values)
+        return ClippedUpdate(values, self.clip_norm)
+
+    def total(self) -> FloatArray:
+        """Sum over the block, shape (titles, columns)."""
+        values = np.zeros((self.titles, self.rows.shape[1]))
+        for index in range(len(self)):
+            self._add(index, values)
+        return values
+
+    def _add(self, index: int, values: FloatArray) -> None:
+        mine = slice(self.starts[index], self.starts[index + 1])
+        values[self.ids[mine]] += self.rows[mine]
+
+
+ClippedBlock = OuterBlock | DenseBlock | RowsBlock
 
 
 def clip(update: FloatArray, clip_norm: float) -> ClippedUpdate:
@@ -126,6 +176,22 @@ def clip_outer(left: FloatArray, right: FloatArray, clip_norm: float) -> OuterBl
     vanishing = np.minimum(np.linalg.norm(left, axis=1), np.linalg.norm(right, axis=1)) < _VANISHING
     factors[vanishing] = 0.0
     return OuterBlock(left, right * factors[:, None], clip_norm)
+
+
+def clip_rows(
+    starts: NDArray[np.int64], ids: NDArray[np.integer], rows: FloatArray, titles: int, clip_norm: float
+) -> RowsBlock:
+    """`clip` for a block of answers given by the rows they touch; arguments as `RowsBlock`."""
+    _check_bound(clip_norm)
+    factors = _factors(_row_norms(starts, rows), clip_norm, titles * rows.shape[1])
+    return RowsBlock(starts, ids, rows * np.repeat(factors, np.diff(starts))[:, None], titles, clip_norm)
+
+
+def _row_norms(starts: NDArray[np.int64], rows: FloatArray) -> FloatArray:
+    owner = np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("rc,rc->r", rows, rows)
+    return np.sqrt(np.bincount(owner, weights=squares, minlength=len(starts) - 1))
 
 
 def _dense_norms(values: FloatArray) -> FloatArray:

@@ -58,8 +58,10 @@ def question(trainer: str, titles: int, population: int, *, columns: int = 6, fi
             basis, _ = np.linalg.qr(factors - direction @ (direction.T @ factors))
             tensors = {"deflation": direction, "basis": basis}
         case _:
-            query, clip_norm = Query.GRADIENT, 6.0
+            query, clip_norm = Query.GRADIENT, 6.0 if trainer == "gradient" else 0.15
             tensors, settings = {"factors": factors}, {"alpha0": 0.4, "ridge": 0.1}
+            local = {"learning_rate": 0.02, "batch": 4, "negatives": 3, "epochs": 2}
+            settings |= {f"sgd_{name}": float(value) for name, value in local.items()}
     scale = 2.0 ** round(np.log2((FINE if fine else 2.0**24) / clip_norm))
     made: RoundPlan = builders.plan(
         query, titles, columns, clip_norm=clip_norm, scale=scale, population=population, number=4

@@ -30,11 +30,19 @@ class NoisedBlock:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCall:
-    """What a trainer is asked: the round's plan and the public tensors and settings it needs."""
+    """What a trainer is asked: the round's plan and the public tensors and settings it needs.
+
+    Attributes:
+        seeds: one for each device of the block, of its own draws; None: they come from the block's randomness.
+        users: own factors kept on these devices, shape (devices, columns), zero where there are none yet; a trainer
+            that keeps them changes them in place. None: nothing is kept.
+    """
 
     plan: RoundPlan
     tensors: Mapping[str, FloatArray]
     settings: Mapping[str, float]
+    seeds: NDArray[np.uint64] | None = None
+    users: FloatArray | None = None
 
 
 class Trainer(Protocol):

@@ -10,6 +10,7 @@ from backrow.privacy.queries import Query
 TRAINERS: dict[str, Query] = {
     "subspace": Query.SUBSPACE,
     "gradient": Query.GRADIENT,
+    "sgd": Query.GRADIENT,
     "opacus": Query.GRADIENT,
     "opacus-event": Query.GRADIENT,
 }
@@ -39,6 +40,10 @@ def trainer_for(query: Query, name: str) -> Trainer:
             return SubspaceTrainer()
         case "gradient":
             return GradientTrainer()
+        case "sgd":
+            from backrow.client.training.sgd import SgdTrainer
+
+            return SgdTrainer()
         case "opacus":
             from backrow.client.training.opacus_device import OpacusTrainer
 

@@ -10,6 +10,10 @@ import math
 import numpy as np
 from numba import njit
 
+from backrow.simulations.engine.compiled_sgd import sgd
+
+__all__ = ["counts", "gradient", "sgd", "solve", "subspace"]
+
 _FAST = {"reassoc", "contract", "nsz"}
 """Sums may be vectorised; nothing else is relaxed."""
 _UNIT = 2.0**-53

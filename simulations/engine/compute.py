@@ -7,15 +7,18 @@ block. Either is within the sensitivity of a plan with block-nearest rounding: d
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
+from numpy.typing import NDArray
 
+from backrow.client.training.sgd import Epochs
 from backrow.privacy.clipping import LARGEST_CLIP_NORM, LARGEST_NORM, SMALLEST_CLIP_NORM
 from backrow.privacy.errors import NonFiniteUpdateError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query
+from backrow.privacy.queries import Query, QuerySchema
 from backrow.privacy.wire import IntArray, RoundCall
 from backrow.simulations.engine.shard import FloatArray, Shard, Slots, split
 
@@ -24,8 +27,25 @@ WHOLE_NUMBERS = 2.0**52
 LARGEST_PART = 64.0
 """Parts of an answer that cancel out are at most so many clip norms large, so that little is lost in their sum."""
 
-Work = Callable[[Slots, FloatArray, FloatArray], None]
-"""(slots of one block, running total of whole numbers, norms to write down)."""
+PART = 4096
+"""Devices that a worker takes at a time where each is rounded by itself."""
+
+Work = Callable[[Slots, slice, FloatArray, FloatArray], None]
+"""(slots of one part, where they are among all, running total of whole numbers, norms to write down)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """What a trainer that draws, and may remember, has of each device.
+
+    Attributes:
+        seeds: shape (devices,).
+        users: own factors kept, shape (devices, columns), zero where there are none; changed in place. None: nothing
+            is kept.
+    """
+
+    seeds: NDArray[np.uint64]
+    users: FloatArray | None = None
 
 
 def kernels() -> ModuleType:
@@ -51,18 +71,25 @@ def whole_cohorts(plan: RoundPlan, trainer: str) -> bool:
         case Query.SUBSPACE:
             return trainer == "subspace"
         case Query.GRADIENT:
-            return trainer == "gradient"
+            return trainer in ("gradient", "sgd")
     return False
 
 
 def add_answers(
-    call: RoundCall, shard: Shard, slots: Slots, size: int, workers: int, using: ModuleType | None = None
+    call: RoundCall,
+    shard: Shard,
+    slots: Slots,
+    draws: Draws,
+    size: int,
+    workers: int,
+    using: ModuleType | None = None,
 ) -> tuple[IntArray, FloatArray]:
     """Integer sum over devices, shape (rows, columns), and the norm of each answer before clipping, shape (devices,).
 
     Args:
         call: one that `whole_cohorts` is true of.
         slots: devices to add, ascending.
+        draws: theirs, in that order.
         size: of a block, `block_size`.
         workers: threads; the sum does not depend on them.
         using: module of kernels; None: the best there is.
@@ -74,17 +101,16 @@ def add_answers(
     clip_norm = call.plan.query.clip_norm
     if not SMALLEST_CLIP_NORM <= clip_norm <= LARGEST_CLIP_NORM:
         raise ValueError(f"clip_norm must be a positive number (1e-50 .. 1e50), got {clip_norm}")
-    work = _work(call, shard, size, kernels() if using is None else using)
+    work, blocks = _work(call, shard, slots, draws, size, workers, kernels() if using is None else using)
     shape = (call.plan.query.rows, call.plan.query.columns)
     norms = np.zeros(len(slots))
-    blocks = split(slots, size)
     ends = np.cumsum([len(block) for block in blocks])
-    parts = [(block, norms[end - len(block) : end]) for block, end in zip(blocks, ends, strict=True)]
+    parts = [(block, slice(end - len(block), end)) for block, end in zip(blocks, ends.tolist(), strict=True)]
 
-    def run(mine: Sequence[tuple[Slots, FloatArray]]) -> FloatArray:
+    def run(mine: Sequence[tuple[Slots, slice]]) -> FloatArray:
         total = np.zeros(shape)
-        for block, written in mine:
-            work(block, total, written)
+        for block, place in mine:
+            work(block, place, total, norms[place])
         return total
 
     if workers > 1 and len(parts) > 1:
@@ -100,19 +126,52 @@ def add_answers(
     return np.sum([total.astype(np.int64) for total in totals], axis=0), norms
 
 
-def _work(call: RoundCall, shard: Shard, size: int, using: ModuleType) -> Work:
-    query, tensors, scale = call.plan.query, call.tensors, call.plan.scale
-    history = (shard.starts, shard.titles, shard.weights)
-    # As in `clipping`: what float64 loses in a norm; then, twice, in a block's sum.
-    bound = query.clip_norm * (1 - (query.dimension + 32) * 2.0**-53)
-    if query.query in (Query.POPULARITY, Query.RECENT):
+def _work(
+    call: RoundCall, shard: Shard, slots: Slots, draws: Draws, size: int, workers: int, using: ModuleType
+) -> tuple[Work, list[Slots]]:
+    """The kernel of a call, and the parts in which it adds the devices."""
+    query = call.plan.query
+    if query.query in (Query.POPULARITY, Query.RECENT) or call.trainer == "sgd":
+        parts = max(1, -(-len(slots) // PART), min(4 * workers, len(slots)) if workers > 1 else 1)
+        return _by_device(call, shard, draws, using), np.array_split(slots, parts)
+    return _by_block(call, shard, size, using), split(slots, size)
+
+
+def _by_device(call: RoundCall, shard: Shard, draws: Draws, using: ModuleType) -> Work:
+    """Answers that are rounded one by one."""
+    query, scale = call.plan.query, call.plan.scale
+    history, bound = (shard.starts, shard.titles, shard.weights), _bound(query)
+    if query.query is not Query.GRADIENT:
         recent_only = query.query is Query.RECENT
 
-        def count(slots: Slots, total: FloatArray, norms: FloatArray) -> None:
+        def count(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
             using.counts(slots, *history, shard.recent, recent_only, bound, scale, total[:, 0], norms)
 
         return count
+    factors = _matrix(call.tensors["factors"], query.rows)
+    _check_columns(factors, query)
+    steps = Epochs.of(call.settings)
+    numbers = (steps.learning_rate, steps.batch, steps.negatives, steps.epochs)
+    solve = (factors, factors.T @ factors, call.settings["alpha0"], call.settings["ridge"])
+    _check_solve(*solve[2:])
 
+    def train(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
+        users = np.zeros((len(slots), query.columns)) if draws.users is None else draws.users[place]
+        fresh = np.flatnonzero(~users.any(axis=1))
+        if len(fresh):
+            started = np.empty((len(fresh), query.columns))
+            using.solve(slots[fresh], *history, *solve, started)
+            users[fresh] = started
+        using.sgd(slots, draws.seeds[place], *history, factors, users, *numbers, bound, scale, total, norms)
+
+    return train
+
+
+def _by_block(call: RoundCall, shard: Shard, size: int, using: ModuleType) -> Work:
+    """Answers with a dense part, added in blocks."""
+    query, tensors, scale = call.plan.query, call.tensors, call.plan.scale
+    history, bound = (shard.starts, shard.titles, shard.weights), _bound(query)
+    # What float64 loses in the sum of a block, twice.
     added = min(size, call.plan.population)
     bound -= query.clip_norm * 2 * added * (added + query.columns + 64) * LARGEST_PART * 2.0**-53
     most = LARGEST_PART * query.clip_norm
@@ -127,10 +186,9 @@ def _work(call: RoundCall, shard: Shard, size: int, using: ModuleType) -> Work:
         shared = (outer, outer.T @ outer, call.settings["alpha0"], call.settings["ridge"])
         _check_solve(*shared[2:])
         kernel = using.gradient
-    if basis.shape[1] != query.columns:
-        raise ValueError(f"the question's tensors have {basis.shape[1]} columns, its answers {query.columns}")
+    _check_columns(basis, query)
 
-    def outer_products(slots: Slots, total: FloatArray, norms: FloatArray) -> None:
+    def outer_products(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
         block, small = np.zeros((query.rows, query.columns)), np.zeros((outer.shape[1], query.columns))
         kernel(slots, *history, *shared, bound, most, block, small, norms)
         block += outer @ (sign * small)
@@ -138,6 +196,16 @@ def _work(call: RoundCall, shard: Shard, size: int, using: ModuleType) -> Work:
         total += np.rint(block, out=block)
 
     return outer_products
+
+
+def _bound(query: QuerySchema) -> float:
+    """As in `privacy.clipping`: the clip norm less what float64 may lose in a norm."""
+    return query.clip_norm * (1 - (query.dimension + 32) * 2.0**-53)
+
+
+def _check_columns(tensor: FloatArray, query: QuerySchema) -> None:
+    if tensor.shape[1] != query.columns:
+        raise ValueError(f"the question's tensors have {tensor.shape[1]} columns, its answers {query.columns}")
 
 
 def _matrix(tensor: FloatArray, rows: int) -> FloatArray:

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from backrow.client.edge import SimulatedEdge, expect
 from backrow.client.secure import Memory
+from backrow.client.training.sgd import device_seeds
 from backrow.privacy import wire
 from backrow.privacy.errors import CohortError
 from backrow.privacy.randomness import RandomSource
-from backrow.simulations.engine.compute import add_answers, whole_cohorts
+from backrow.simulations.engine.compute import Draws, add_answers, whole_cohorts
 from backrow.simulations.engine.shard import Shard, Slots, block_size
 from backrow.simulations.population import Population, device_name, device_names
 
@@ -55,7 +56,8 @@ class PopulationEdge:
         if not whole_cohorts(plan, request.trainer):
             return self.one_by_one.answer(call)
         invited = self._invited(request.devices)
-        total, _ = add_answers(request, self._shard, invited, block_size(len(self.population)), self.workers)
+        draws = Draws(device_seeds(self.random("seeds", plan.round, 0), invited))
+        total, _ = add_answers(request, self._shard, invited, draws, block_size(len(self.population)), self.workers)
         return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
 
     def secure(self, call: bytes, memory: Memory) -> bytes:

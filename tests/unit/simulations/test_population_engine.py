@@ -9,7 +9,7 @@ from backrow.simulations.engine import compute, plain
 from tests.engine_worlds import generated, integers, one_by_one, question, whole
 
 TITLES = 60
-TRAINERS = ("popularity", "recent", "subspace", "gradient")
+TRAINERS = ("popularity", "recent", "subspace", "gradient", "sgd")
 WORLD = generated(titles=TITLES)
 SLOTS = np.flatnonzero(WORLD.granted)
 
