@@ -38,8 +38,8 @@ def main() -> None:
     seeds, rates = tuple(range(1, options.seeds + 1)), tuple(options.rates)
     private = study(options.data, 3.0, Question(rates, tuple(options.kinds), seeds))
     plain = study(options.data, "none", Question(rates, ("random",), seeds[:1]))
-    command = f"python benchmarks/opting_out.py --data {options.data} --kinds {' '.join(options.kinds)} --seeds {options.seeds}"
-    command += "".join([" --rates", *(f" {rate:g}" for rate in rates)]) if rates != RATES else ""
+    command = f"python benchmarks/opting_out.py --data {options.data} --seeds {options.seeds}"
+    command += f" --kinds {' '.join(options.kinds)} --rates {' '.join(f'{rate:g}' for rate in rates)}"
     parts = ["# What opting out costs", f"`{command}` on {platform.machine()}, Python {platform.python_version()}"]
     parts += [*markdown(private, "opting-out"), "## Without privacy", *markdown(plain, "")]
     (RESULTS / "opting-out.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

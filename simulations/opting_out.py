@@ -98,11 +98,12 @@ def opt_out_costs(
     scenario = _plain(scenario)
     prepared = prepare_loudly(scenario, observe)
     draft = _begin(folder, scenario, prepared, question)
-    popular = popularity_ranks(prepared)
-    runs, points = list(question.runs(scenario)), []
-    for number, (seed, rate, kind) in enumerate(runs, start=1):
-        words = f"run {number} of {len(runs)}: {_share(rate)} opt out ({kind}), seed {seed}"
-        points.append(_kept_or_run(draft / POINTS, scenario, prepared, popular, (seed, rate, kind), words, observe))
+    try:
+        points = _points(draft / POINTS, scenario, prepared, question, observe)
+    except BaseException:
+        if not any((draft / POINTS).glob("*.json")):
+            shutil.rmtree(draft)  # nothing to go on with
+        raise
     committed = commit(scenario, prepared)
     noises = {plan.noise for plan in committed.schedule.rounds}
     costs = OptOutCosts(
@@ -167,6 +168,16 @@ def _begin(folder: Path, scenario: Scenario, prepared: Prepared, question: Quest
             "folder with --out, or remove it; nothing was changed"
         )
     return draft
+
+
+def _points(folder: Path, scenario: Scenario, prepared: Prepared, question: Question, observe: Observer) -> list[Point]:
+    """Every run of the question, those that an earlier call finished included."""
+    popular = popularity_ranks(prepared)
+    runs, points = list(question.runs(scenario)), []
+    for number, (seed, rate, kind) in enumerate(runs, start=1):
+        words = f"run {number} of {len(runs)}: {100 * rate:g} % opt out ({kind}), seed {seed}"
+        points.append(_kept_or_run(folder, scenario, prepared, popular, (seed, rate, kind), words, observe))
+    return points
 
 
 def _kept_or_run(
@@ -242,7 +253,3 @@ def _point(
         "wrong": "; ".join(dict.fromkeys(reason for reason in incomplete if reason)) or None,
     }
     return point.model_copy(update=found), ranks
-
-
-def _share(rate: float) -> str:
-    return f"{100 * rate:g} %"
