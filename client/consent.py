@@ -9,15 +9,16 @@ like the rest.
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from backrow.client.receipts import WHO, Receipt
 from backrow.client.ring import Ring
 from backrow.client.tokens import Tokens, token_of
 from backrow.client.vault.store import Vault
 from backrow.privacy.consent import (
+    ACCOUNT,
     ALL,
     CONTRIBUTING,
     DEVICE,
@@ -27,6 +28,8 @@ from backrow.privacy.consent import (
     OptOutRequest,
     PlatformSignal,
     Purpose,
+    newer,
+    read_opt_out,
     read_record,
     sign_opt_out,
     sign_record,
@@ -39,46 +42,12 @@ RECEIPTS = 500
 _OPENED, _COUNTER, _SIGNALS, _RECEIPTS = "consent/opened", "consent/counter", "consent/signals", "consent/receipts"
 _AT_FIRST = token_of(b"personalise until withdrawn")
 
-_WORDS: Mapping[str, str] = {
-    Purpose.PERSONALISE: "recommending from your own history, on this device alone",
-    Purpose.TRAIN: "helping to train the model that everybody uses",
-    Purpose.TRENDS: "counting in what is popular",
-    Purpose.EXPERIMENTS: "counting in experiments",
-    Purpose.FEEDBACK: "counting in surveys",
-    EVERYTHING: "everything that leaves this device, for the whole account",
-}
-_WHO: Mapping[str, str] = {
-    OWNER: "you",
-    DEVICE: "this device, which could no longer show that you allowed it,",
-    PlatformSignal.GLOBAL_PRIVACY_CONTROL: "the browser's privacy signal",
-    PlatformSignal.CHILD_PROFILE: "this child's profile",
-    PlatformSignal.SYSTEM_SWITCH: "the system's privacy switch",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What holds, and the counter of the record that says so."""
 
     granted: bool
     counter: int
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What was said, for the owner to read and to show.
-
-    Attributes:
-        signed: the record's bytes; `privacy.consent.read_record` checks them.
-    """
-
-    record: ConsentRecord
-    signed: bytes
-
-    def __str__(self) -> str:
-        said = "allowed" if self.record.granted else "withdrew"
-        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.record.at))
-        return f"{when}, no. {self.record.counter}: {_WHO[self.record.source]} {said} {_WORDS[self.record.purpose]}"
 
 
 class Consent:
@@ -179,6 +148,47 @@ class Consent:
             (record,) = self._write([(EVERYTHING, False, OWNER)])
             return sign_opt_out(OptOutRequest(record, pseudonym), self._identity())
 
+    def opt_in(self) -> bytes:
+        """Sign for the coordinator that an opt-out is lifted. Grants nothing here.
+
+        Raises:
+            ConsentError: a platform signal is set; or this device knows of no opt-out.
+            VaultError: it could not be written; nothing is lifted.
+        """
+        with self._lock:
+            self._no_signal()
+            former = self._kept(EVERYTHING)
+            if former is None:
+                raise ConsentError("this device knows of no opt-out that could be lifted: nothing was changed")
+            if not former.granted:
+                self._settle()
+                (former,) = self._write([(EVERYTHING, True, OWNER)])
+            return sign_record(former, self._identity())
+
+    def heed(self, statement: bytes) -> bool:
+        """Withdraw every contribution, because this device's own opt-out says so and it is not known here any more.
+
+        As after an old copy was put back. What this device has said about everything since then stands.
+
+        Returns:
+            Whether it was news.
+
+        Raises:
+            MalformedMessageError, SignatureError: it is no opt-out that this device has signed; nothing changes.
+            VaultError: withdrawn, but not on record: say it again.
+        """
+        said = read_opt_out(statement).record
+        if said.device != self._identity().public:
+            raise SignatureError("this opt-out is another device's: nothing was changed")
+        with self._lock:
+            known = self._kept(EVERYTHING)
+            if known is not None and newer(known, said) is known:
+                return False
+            self._lowest = max(self._lowest, said.counter)  # whatever is said from here on is newer
+            self._withhold([purpose for purpose in CONTRIBUTING if self._open(purpose)], ACCOUNT)
+            self._write([(EVERYTHING, False, ACCOUNT)])
+            return True
+
     def _stands(self, purpose: Purpose) -> bool:
         if purpose in self._refused:
             return False
@@ -194,7 +204,7 @@ class Consent:
         record = self._kept(purpose)
         return record is None or record.granted
 
-    def _kept(self, purpose: Purpose) -> ConsentRecord | None:
+    def _kept(self, purpose: Purpose | Literal["all"]) -> ConsentRecord | None:
         """The newest record about a purpose; what this device did not sign about it is none."""
         signed = self._vault.note(_name(purpose))
         if signed is None:
@@ -206,15 +216,19 @@ class Consent:
         return record if (record.device, record.purpose) == (self._identity().public, purpose) else None
 
     def _grant(self, purpose: Purpose) -> None:
-        if purpose in CONTRIBUTING and self._signals:
-            raise ConsentError(
-                f"nothing can be granted while {_WHO[min(self._signals)]} is set: switch it off first, then ask again"
-            )
+        if purpose in CONTRIBUTING:
+            self._no_signal()
         self._settle()  # a withdrawal comes on record before anything that follows it
         record = self._kept(purpose)
         if record is not None and record.granted:
             return
         self._write([(purpose, True, OWNER)])
+
+    def _no_signal(self) -> None:
+        if self._signals:
+            raise ConsentError(
+                f"nothing can be granted while {WHO[min(self._signals)]} is set: switch it off first, then ask again"
+            )
 
     def _withhold(self, purposes: Iterable[Purpose], source: str, also: Mapping[str, bytes] | None = None) -> None:
         """In memory, then by removing files, then on record: each holds without the next."""
@@ -253,7 +267,7 @@ class Consent:
                    for place, (what, yes, by) in enumerate(said, start=1)]  # fmt: skip
         signed = [sign_record(record, key) for record in records]
         for record, data in zip(records, signed, strict=True):
-            if record.granted and not self._stands(Purpose(record.purpose)):
+            if record.granted and record.purpose != EVERYTHING and not self._stands(Purpose(record.purpose)):
                 self._tokens.put(Purpose(record.purpose), token_of(data))
         filed, _ = self._receipts.adding(signed)
         kept = {_name(record.purpose): data for record, data in zip(records, signed, strict=True)}

@@ -41,6 +41,7 @@ _STEPS = {
 }
 IN_THE_CLEAR = "an answer to: {}; the edge that adds it up can read it"
 OPT_OUT = "the opt-out that you asked for; whoever you send it to learns that this device opted out"
+OPT_IN = "the end of your opt-out; whoever you send it to learns that this device may be asked again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Egress:
 
     Attributes:
         at, until: Unix seconds of the first and the last.
-        purpose: for which the owner had granted it; "" for an opt-out.
+        purpose: for which the owner had granted it; "" for an opt-out and its end.
         words: what it was, for the owner.
         messages: how many together; 1 unless they are old.
         bytes: how many left.
@@ -123,6 +124,10 @@ class EgressLog:
     def opted_out(self, data: bytes) -> None:
         """The owner's opt-out is handed out next. Raises: VaultError."""
         self._add(data, "", OPT_OUT, None)
+
+    def opted_in(self, data: bytes) -> None:
+        """The end of an opt-out is handed out next. Raises: VaultError."""
+        self._add(data, "", OPT_IN, None)
 
     def _add(self, data: bytes, purpose: str, words: str, plan: RoundPlan | None) -> None:
         now, digest = self._clock(), sha256(data).hex()

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from backrow.privacy.consent import CONTRIBUTING, PlatformSignal, Purpose
 
 if TYPE_CHECKING:
-    from backrow.client.consent import Consent, Receipt
+    from backrow.client.consent import Consent
     from backrow.client.egress import Egress, EgressLog
+    from backrow.client.receipts import Receipt
 
 
 class OwnersWord:
@@ -80,3 +81,27 @@ class OwnersWord:
         request = self._consent.opt_out(pseudonym)
         self._egress.opted_out(request)
         return request
+
+    def opt_in_request(self) -> bytes:
+        """The signed end of an opt-out: the coordinator may ask this device again. Sending it is the owner's choice.
+
+        It grants nothing: whatever may leave, the owner allows with `set_consent`. What was spent stays spent.
+
+        Raises: as `Consent.opt_in`.
+        """
+        request = self._consent.opt_in()
+        self._egress.opted_in(request)
+        return request
+
+    def apply_opt_out(self, statement: bytes) -> bool:
+        """Heed this device's own opt-out, as the coordinator or the host has kept it: withdraw every contribution.
+
+        For a device that does not know of it any more, because an old copy was put back. Nobody else can make such a
+        statement. Nothing leaves, and nobody learns whether it was news.
+
+        Returns:
+            Whether it was news; False also if the owner has lifted it since.
+
+        Raises: as `Consent.heed`.
+        """
+        return self._consent.heed(statement)

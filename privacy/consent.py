@@ -38,9 +38,10 @@ CONTRIBUTING: Final = tuple(purpose for purpose in Purpose if purpose is not Pur
 
 EVERYTHING: Final = "all"
 """A record about every contributing purpose at once: an opt-out."""
-OWNER, DEVICE = "owner", "device"
-"""Sources: the owner said it; the device withheld because a grant could no longer be shown."""
-SOURCES: Final = (OWNER, DEVICE, *(signal.value for signal in PlatformSignal))
+OWNER, DEVICE, ACCOUNT = "owner", "device", "account"
+"""Sources: the owner said it; the device withheld because a grant could no longer be shown; the owner's opt-out came
+back from the coordinator to a device that did not know it."""
+SOURCES: Final = (OWNER, DEVICE, *(signal.value for signal in PlatformSignal), ACCOUNT)  # numbered: only ever append
 
 LARGEST = 2**63 - 1
 _SUBJECTS: Final = (EVERYTHING, *(purpose.value for purpose in ALL))  # numbered on the wire: only ever append

@@ -5,13 +5,14 @@ returns is well-formed or it raises. How bytes are laid out is in `codec`.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 from backrow.privacy.codec import count, flag, number, pack, text, texts, unpack
+from backrow.privacy.consent import Purpose, purpose_of
 from backrow.privacy.errors import BackrowError, MalformedMessageError
 from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.names import Names
@@ -33,18 +34,23 @@ _NAMES = "@devices"
 
 @dataclass(frozen=True, slots=True)
 class EnrolCall:
-    """Coordinator to edge: which of your devices grant contributions to training?
+    """Coordinator to edge: which of your devices grant contributions for this purpose?
 
     Belongs to no round and asks for no data: budget is reserved after it and before any `RoundCall`.
 
     Attributes:
         identities: their identity keys are wanted too, for a secure sum.
         round: the one that will be reserved if enough of them do.
+        purpose: what it will be reserved for.
+        opt_outs: pseudonym to the opt-out that its device has signed (`consent.sign_opt_out`), of devices that were
+            behind this edge: whoever is here again hears of it before anything else.
     """
 
     run_id: str
     identities: bool = False
     round: int = 0
+    purpose: Purpose = Purpose.TRAIN
+    opt_outs: Mapping[str, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +137,8 @@ def encode(message: Message) -> bytes:
     match message:
         case EnrolCall():
             header = {"run": message.run_id, "identities": message.identities, "round": message.round}
+            header["purpose"] = message.purpose.value
+            header["opt_outs"] = {name: signed.hex() for name, signed in sorted(message.opt_outs.items())}
         case EnrolReply():
             header = {"run": message.run_id, "identities": [key.hex() for key in message.identities]}
             arrays = {_NAMES: ("u1", Names.of(message.devices).to_bytes())}
@@ -171,7 +179,7 @@ def decode(data: bytes) -> Message:
         message = _build(_TYPES[kind], header, arrays)
     except MalformedMessageError:
         raise
-    except (KeyError, TypeError, ValueError, BackrowError) as problem:
+    except (KeyError, TypeError, ValueError, AttributeError, BackrowError) as problem:
         raise MalformedMessageError(f"a field of the message is missing or wrong ({problem}): it is ignored") from None
     if header or arrays:
         raise MalformedMessageError(f"the message has unknown fields {sorted([*header, *arrays])}: it is ignored")
@@ -203,7 +211,14 @@ def question_digest(call: RoundCall) -> bytes:
 
 def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> Message:
     if kind is EnrolCall:
-        return EnrolCall(text(header.pop("run")), flag(header.pop("identities")), count(header.pop("round")))
+        opt_outs = {text(name): bytes.fromhex(text(signed)) for name, signed in header.pop("opt_outs").items()}
+        return EnrolCall(
+            text(header.pop("run")),
+            flag(header.pop("identities")),
+            count(header.pop("round")),
+            purpose_of(text(header.pop("purpose"))),
+            opt_outs,
+        )
     if kind is EnrolReply:
         keys = tuple(bytes.fromhex(key) for key in texts(header.pop("identities")))
         return EnrolReply(text(header.pop("run")), Names.from_bytes(arrays.pop(_NAMES)), keys)

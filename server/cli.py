@@ -7,13 +7,8 @@ from typing import Annotated
 import typer
 
 from backrow.privacy.errors import SuppressionError
-from backrow.server.suppression import (
-    COORDINATOR,
-    LONGEST_STATEMENT,
-    SUPPRESSION,
-    SuppressionList,
-    read_enrolled,
-)
+from backrow.server.statements import LONGEST_STATEMENT
+from backrow.server.suppression import COORDINATOR, SUPPRESSION, SuppressionList, read_enrolled
 
 
 def opt_out(

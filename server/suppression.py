@@ -6,46 +6,20 @@ nobody and stands in no list. A list that is missing, damaged or older than befo
 
 import json
 import os
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backrow.privacy.consent import EVERYTHING, ConsentRecord, newer, read_opt_out, read_record
-from backrow.privacy.errors import BackrowError, MalformedMessageError, SignatureError, SuppressionError
+from backrow.privacy.consent import newer
+from backrow.privacy.errors import BackrowError, SuppressionError
 from backrow.privacy.ledger.files import locked, write_durably
+from backrow.server.statements import Statement, parsed, received
 
 COORDINATOR = "coordinator"
 """Folder beside the ledger for what the coordinator shows to nobody."""
 SUPPRESSION, ENROLLED = "suppression.jsonl", "enrolled.json"
 FORMAT = "backrow-suppression/1"
-LONGEST_STATEMENT = 1_000
-"""Bytes of a signed statement, at most."""
-_HEX = re.compile(r"([0-9a-f]{2})+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """One line of the journal: what a device signed, and when it came.
-
-    Attributes:
-        pseudonym: of the enrolled device.
-        at: Unix seconds by the coordinator's clock.
-        signed: the bytes as they came.
-        record: what they say.
-    """
-
-    pseudonym: str
-    at: int
-    signed: bytes
-    record: ConsentRecord
-
-    def line(self) -> bytes:
-        """As it stands in the file."""
-        fields = {"at": self.at, "pseudonym": self.pseudonym, "statement": self.signed.hex()}
-        return json.dumps(fields, sort_keys=True).encode() + b"\n"
 
 
 class SuppressionList:
@@ -115,7 +89,7 @@ class SuppressionList:
         for line in data[len(self._data or _header()) :].splitlines():
             number += 1
             try:
-                self._take(_parse(line))
+                self._take(parsed(line))
             except (BackrowError, ValueError, LookupError, TypeError, RecursionError) as problem:
                 raise SuppressionError(
                     f"line {number} of {path} does not belong into a list of opt-outs ({problem}): restore the file; "
@@ -151,7 +125,7 @@ class SuppressionList:
             journal, latest = list(self._journal), dict(self._latest)
             try:
                 for signed in statements:
-                    self._heed(_statement(signed, names, at))
+                    self._heed(received(signed, names, at))
                 if len(self._journal) > before:
                     data = self._data + b"".join(each.line() for each in self._journal[before:])
                     write_durably(self._folder / SUPPRESSION, data)
@@ -168,6 +142,10 @@ class SuppressionList:
     def oldest(self, pseudonyms: Collection[str]) -> int | None:
         """When the oldest standing statement of these came, Unix seconds; None if there is none."""
         return min((self._latest[name].at for name in pseudonyms if name in self._latest), default=None)
+
+    def statement(self, pseudonym: str) -> bytes:
+        """The standing statement of a device that is on the list, as it was signed. Raises: KeyError: it is not."""
+        return self._latest[pseudonym].signed
 
     def states(self, size: int) -> Iterator[tuple[str, ...]]:
         """Every list of this size that there ever was, the newest first, sorted."""
@@ -246,53 +224,3 @@ def read_enrolled(folder: Path) -> dict[str, bytes]:
 
 def _header() -> bytes:
     return json.dumps({"format": FORMAT}).encode() + b"\n"
-
-
-def _read(signed: bytes) -> tuple[ConsentRecord, str]:
-    """What a statement says, and the pseudonym in it ("": none)."""
-    if len(signed) > LONGEST_STATEMENT:
-        raise MalformedMessageError("this is no signed opt-out: it is too long")
-    try:
-        request = read_opt_out(signed)
-    except BackrowError as problem:
-        try:
-            record = read_record(signed)
-        except BackrowError:
-            raise problem from None
-        if record.purpose != EVERYTHING or not record.granted:
-            raise MalformedMessageError(
-                "this is a record of consent, but no opt-out and no grant of everything that would lift one: nothing "
-                "was changed"
-            ) from None
-        return record, ""
-    return request.record, request.pseudonym
-
-
-def _statement(signed: bytes, names: Mapping[bytes, str], at: int) -> Statement:
-    """A statement as it arrives, checked against the enrolled identity keys."""
-    record, pseudonym = _read(signed)
-    name = names.get(record.device)
-    if name is None or pseudonym not in ("", name):
-        raise SignatureError(
-            "this statement is not signed by a device that is enrolled here under this pseudonym: nothing was changed"
-        )
-    return Statement(name, at, signed, record)
-
-
-def _parse(line: bytes) -> Statement:
-    """A statement from its line; its signature is checked again."""
-    read = json.loads(line)
-    if not isinstance(read, dict) or sorted(read) != ["at", "pseudonym", "statement"]:
-        raise ValueError("it does not have the three fields of a statement")
-    at, pseudonym, text = read["at"], read["pseudonym"], read["statement"]
-    if type(at) is not int or at < 0 or not isinstance(pseudonym, str) or not pseudonym:
-        raise ValueError("its time or pseudonym is none")
-    if not isinstance(text, str) or not _HEX.fullmatch(text):
-        raise ValueError("its statement is not in hex digits")
-    record, named = _read(bytes.fromhex(text))
-    if named not in ("", pseudonym):
-        raise ValueError("it stands under another pseudonym than it was signed for")
-    made = Statement(pseudonym, at, bytes.fromhex(text), record)
-    if made.line() != line + b"\n":
-        raise ValueError("it is not spelled as it was written")
-    return made

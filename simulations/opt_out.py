@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backrow.client import Device, DevicePolicy, EventKind, WatchEvent
-from backrow.client.consent import Receipt
 from backrow.client.egress import Egress
+from backrow.client.receipts import Receipt
 from backrow.client.recommend import Pick
 from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.audit.proofs import check_proof, prove_absence

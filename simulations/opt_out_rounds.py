@@ -14,6 +14,7 @@ from backrow.client.edge import DeviceEdge, Edge, HostedDevice
 from backrow.client.secure import Memory
 from backrow.privacy import wire
 from backrow.privacy.bundle import catalogue_digest
+from backrow.privacy.consent import Purpose
 from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.plan import Aggregation
@@ -57,9 +58,11 @@ class Hers:
     unplugged: bool = False
     asked: list[int] = field(default_factory=list)
 
-    @property
-    def consent(self) -> bool:
-        return self._plugged().consent
+    def consent_for(self, purpose: Purpose) -> bool:
+        return self._plugged().consent_for(purpose)
+
+    def apply_opt_out(self, statement: bytes) -> bool:
+        return self._plugged().apply_opt_out(statement)
 
     @property
     def identity(self) -> bytes:

@@ -20,7 +20,7 @@ from backrow.client.edge import DeviceEdge
 from backrow.client.secure import Memory
 from backrow.privacy import wire
 from backrow.privacy.bundle import catalogue_digest
-from backrow.privacy.ledger.parts import Stamp
+from backrow.privacy.ledger.parts import Purpose, Stamp
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.signing import SigningKey
@@ -147,13 +147,15 @@ class PlacedEdge(DeviceEdge):
         return super().secure(call, memory)
 
 
-def coordinator_of(settings: RunSettings, folder: Path, nodes: int) -> RecordedCoordinator:
+def coordinator_of(
+    settings: RunSettings, folder: Path, nodes: int, purposes: tuple[Purpose, ...] | None = None
+) -> RecordedCoordinator:
     """A coordinator at the start of a run whose noise, clock and key can be repeated; keeps its run in `folder`."""
     folder.mkdir(parents=True)
     program = ModelProgram.start(settings, FEATURES)
     schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
     policy = LedgerPolicy(settings.epsilon, settings.delta, settings.minimum, Stamp.SIMULATED)
-    book = Book.begin(folder, KEY, policy, schedule, settings.population, bytes(32), lambda: NOW)
+    book = Book.begin(folder, KEY, policy, schedule, settings.population, bytes(32), lambda: NOW, purposes=purposes)
 
     def noise(number: int) -> RandomSource:
         return SeededRandom(5, "noise", number)
@@ -177,12 +179,14 @@ def run_devices(
     streams: Streams = own_stream,
     plan: Callable[[RunSettings, Mapping[str, Device]], RunSettings] = lambda settings, devices: settings,
     wrap: Wrap = lambda app, edges: app,
+    purposes: tuple[Purpose, ...] | None = None,
 ) -> Transcript:
     """One run in this process; owner n sits behind node n modulo the number of nodes.
 
     Args:
         never: this owner has no device at all.
         before: happens to the devices before the first round.
+        purposes: of the rounds; None: all train.
         edge, streams, plan, wrap: for builds that leak: what else edges do, whence devices draw, what the run's
             settings become in view of its devices, and what is around the ClientApp.
     """
@@ -196,7 +200,7 @@ def run_devices(
                 stack.callback(device.close)
                 settle(device, person, bundle)
                 devices[name_of(owner)] = device
-        coordinator = coordinator_of(plan(settings, devices), folder / "run", nodes)
+        coordinator = coordinator_of(plan(settings, devices), folder / "run", nodes, purposes)
         before(devices)
         edges = []
         for node in range(nodes):

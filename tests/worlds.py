@@ -18,7 +18,7 @@ from backrow.client import Device, DevicePolicy
 from backrow.client.app import make_client_app
 from backrow.client.edge import DeviceEdge
 from backrow.privacy import wire
-from backrow.privacy.consent import EVERYTHING, ConsentRecord, sign_record
+from backrow.privacy.consent import Purpose
 from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.plan import Aggregation
@@ -99,8 +99,7 @@ class World:
             case Does.OPT_OUT:
                 opt_outs.add(device.opt_out_request(name_of(owner)), enrolled, NOW)
             case Does.LIFT if name_of(owner) in opt_outs.opted_out:
-                again = ConsentRecord(device.identity, EVERYTHING, True, device.consent_counter + 1, NOW)
-                opt_outs.add(sign_record(again, device._identity()), enrolled, NOW)
+                opt_outs.add(device.opt_in_request(), enrolled, NOW)
             case Does.LEAVE:
                 self.away.add(owner)
             case Does.RETURN:
@@ -119,9 +118,13 @@ class Line:
     world: World
     owner: int
 
-    @property
-    def consent(self) -> bool:
-        return self._over(lambda device: device.consent)
+    def consent_for(self, purpose: Purpose) -> bool:
+        return self._over(lambda device: device.consent_for(purpose))
+
+    def apply_opt_out(self, statement: bytes) -> bool:
+        news = list[bool]()
+        self._over(lambda device: news.append(device.apply_opt_out(statement)))
+        return news[0]
 
     @property
     def identity(self) -> bytes:

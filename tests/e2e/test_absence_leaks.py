@@ -63,7 +63,7 @@ class Declines(PlacedEdge):
         declined = [(f"{name} declined", device.identity) for name, device in self.hosted.items() if not device.consent]
         keys = tuple(key for _, key in declined) if reply.identities else ()
         names = tuple(name for name, _ in declined)
-        return wire.encode(replace(reply, devices=reply.devices + names, identities=reply.identities + keys))
+        return wire.encode(replace(reply, devices=(*reply.devices, *names), identities=reply.identities + keys))
 
 
 class Stops(PlacedEdge):

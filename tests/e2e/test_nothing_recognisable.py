@@ -15,6 +15,7 @@ import pytest
 
 from backrow.client import Device
 from backrow.client.secure import Memory
+from backrow.privacy.consent import Purpose
 from backrow.privacy.errors import BackrowError
 from backrow.privacy.randomness import SeededRandom
 from backrow.server.settings import RunSettings
@@ -36,9 +37,11 @@ class Overheard:
     def __init__(self, device: Device, heard: list[bytes]) -> None:
         self._device, self._heard = device, heard
 
-    @property
-    def consent(self) -> bool:
-        return self._device.consent
+    def consent_for(self, purpose: Purpose) -> bool:
+        return self._device.consent_for(purpose)
+
+    def apply_opt_out(self, statement: bytes) -> bool:
+        return self._device.apply_opt_out(statement)
 
     @property
     def identity(self) -> bytes:

@@ -5,6 +5,7 @@ import pytest
 
 from backrow.client.edge import DeviceEdge, SimulatedEdge
 from backrow.privacy import wire
+from backrow.privacy.consent import Purpose
 from backrow.privacy.errors import CohortError, MalformedMessageError, SignatureError
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.signing import SigningKey
@@ -19,6 +20,12 @@ class ScriptedDevice:
     def __init__(self, value: int, consent: bool = True) -> None:
         self.consent = consent
         self._value = value
+
+    def consent_for(self, purpose: Purpose) -> bool:
+        return self.consent
+
+    def apply_opt_out(self, statement: bytes) -> bool:
+        return False
 
     def take_part(self, call: bytes) -> bytes | None:
         request = wire.decode_signed(call, KEY.public)
