@@ -8,6 +8,7 @@ from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
 
 from backrow.privacy import wire
+from backrow.privacy.consent import purpose_of
 from backrow.privacy.errors import BudgetExhaustedError, CohortError, MalformedMessageError, OptOutError, VoidRoundError
 from backrow.privacy.plan import Aggregation, RoundPlan, Schedule
 from backrow.privacy.randomness import RandomSource
@@ -16,6 +17,7 @@ from backrow.privacy.signing import SigningKey
 from backrow.server.archive import Archive
 from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
+from backrow.server.hosting import Hosting
 from backrow.server.programs.base import Answer
 from backrow.server.programs.model import ModelProgram
 from backrow.server.provenance import provenance
@@ -86,6 +88,7 @@ class Coordinator:
     nodes: int = 1
     problems: list[str] = field(default_factory=list)
     suppression: SuppressionList | None = None
+    _hosting: Hosting = field(default_factory=Hosting)
     _releases: list[Release] = field(default_factory=list)
     _reports: list[RoundReport] = field(default_factory=list)
 
@@ -105,7 +108,7 @@ class Coordinator:
             try:
                 # Enrolment asks for no data. Without enough devices nothing is reserved and nothing is asked.
                 cohort = self._enrol(grid, plan)
-                reservation = self.book.reserve(plan)
+                reservation = self.book.reserve(plan, purpose=self.book.purpose_of(plan))
             except (CohortError, BudgetExhaustedError) as problem:
                 stopped = str(problem)
                 break
@@ -178,9 +181,10 @@ class Coordinator:
     def _enrol(self, grid: Grid, plan: RoundPlan) -> Cohort:
         """Ask every node anew: nodes come and go between rounds, and so do consents."""
         secure = plan.aggregation is Aggregation.SECURE
-        call = wire.encode_signed(wire.EnrolCall(plan.run_id, secure, plan.round), self.key)
+        call = wire.EnrolCall(plan.run_id, secure, plan.round, purpose_of(self.book.purpose_of(plan)))
+        calls = self._hosting.calls(call, sorted(grid.get_node_ids()), self.suppression, self.key)
         replies = {}
-        for node, message in self._exchange(grid, wire.ENROL_ACTION, dict.fromkeys(sorted(grid.get_node_ids()), call)):
+        for node, message in self._exchange(grid, wire.ENROL_ACTION, calls):
             if (
                 isinstance(message, wire.EnrolReply)
                 and message.run_id == plan.run_id
@@ -189,6 +193,7 @@ class Coordinator:
                 replies[node] = message
                 continue
             self.problems.append(f"round {plan.round}: node {node} did not answer the enrolment call")
+        self._hosting.heard(replies)
         return invite(dict(sorted(replies.items())), plan.minimum, plan.population, self._opted_out())
 
     def _opted_out(self) -> frozenset[str]:
@@ -247,11 +252,8 @@ class Coordinator:
         return closed, collection.sent
 
     def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
-        plan, cohort = opened.plan, opened.cohort
-        call = self._call(opened, program)
-        calls = {
-            node: wire.encode_signed(replace(call, devices=devices), self.key) for node, devices in cohort.nodes.items()
-        }
+        plan, call, nodes = opened.plan, self._call(opened, program), opened.cohort.nodes.items()
+        calls = {node: wire.encode_signed(replace(call, devices=names), self.key) for node, names in nodes}
         for node, message in self._exchange(grid, wire.ANSWER_ACTION, calls):
             try:
                 if not isinstance(message, wire.BlindSum):
