@@ -122,6 +122,11 @@ class DevicePolicy:
                 f"the noise is enough if {plan.omitted:.2%} of the fewest {plan.minimum} devices leave theirs out, "
                 f"this device assumes {adversaries} of the {participants} that are asked: there is too little noise"
             )
+        if plan.noise is Noise.CORRELATED:
+            raise RefusedCallError(
+                "the round's noise belongs to that of other rounds and holds for a device that answers few of them: "
+                "this device keeps no count of those"
+            )
         mu = mu_of(plan)
         if mu > self.largest_mu:
             raise RefusedCallError(

@@ -150,7 +150,7 @@ def next_noise(correlation: Correlation, fresh: Int64Array, past: Sequence[Int64
     for coefficient, noise in zip(correlation.coefficients[1:], reversed(past), strict=False):
         total -= coefficient * noise
     half = 2**correlation.bits // 2
-    return (total + half) >> correlation.bits
+    return np.asarray((total + half) >> correlation.bits)
 
 
 def noise_at(
@@ -197,4 +197,4 @@ def _sensitivity(coefficients: tuple[int, ...], bits: int, places: int, particip
     taken[: participations * separation : separation] = 1
     rows = np.convolve(taken, np.array(coefficients, dtype=np.int64))[:places]
     squared = int(rows @ rows)  # below 2^54
-    return math.nextafter(math.sqrt(squared), math.inf) / 2**bits
+    return float(math.nextafter(math.sqrt(squared), math.inf) / 2**bits)

@@ -65,7 +65,7 @@ def square_root(band: int) -> FloatArray:
     Source: Fichtenberger, Henzinger, Upadhyay 2022, "Constant matters"; banded: Kalinin, Lampert 2024.
     """
     ratios = [1.0, *((2 * j - 1) / (2 * j) for j in range(1, band))]
-    return np.cumprod(ratios)
+    return np.asarray(np.cumprod(ratios), dtype=np.float64)
 
 
 def errors(workload: Workload, correlation: Correlation) -> FloatArray:
@@ -134,7 +134,8 @@ def _optimised(workload: Workload, horizon: int, band: int, participations: int,
         series = lfilter([1.0], chosen, wanted)
         return math.log(float(rows @ rows) * float(left @ series**2))
 
-    starts = [square_root(band), 0.5 ** np.arange(band), 0.05 ** np.minimum(np.arange(band), 4)]
+    ages = np.arange(band, dtype=np.float64)
+    starts: list[FloatArray] = [square_root(band), 0.5**ages, 0.05 ** np.minimum(ages, 4)]
     found = [minimize(loss, _free(start), method="L-BFGS-B", options={"maxiter": 200}) for start in starts]
     return _falling(min(found, key=lambda each: float(each.fun)).x)
 

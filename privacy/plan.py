@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy, PrivacyEvent
+from backrow.privacy.correlated import Correlation
 from backrow.privacy.discrete_gaussian import DiscreteGaussian
 from backrow.privacy.errors import UnsafePlanError
 from backrow.privacy.mechanisms import IntegerGaussian
@@ -31,6 +32,8 @@ class Noise(StrEnum):
     """By Opacus, in floating point, a share per block of devices. Simulation only."""
     SHARES = "shares"
     """By every device, an integer share each (docs/noise-shares.md)."""
+    CORRELATED = "correlated"
+    """By the coordinator, once, as integers made with those of other rounds (docs/continual.md). Simulation only."""
 
 
 class Aggregation(StrEnum):
@@ -58,6 +61,8 @@ class RoundPlan:
         simulated: noise comes from a seed or from floating point: never a production claim.
         omitted: with `Noise.SHARES`, the fraction of devices, at most, that may leave their share out or let others
             know it, in [0, 1).
+        correlation: with `Noise.CORRELATED`, the sequence of releases that this one belongs to. `noise_multiplier` is
+            then that of this release by itself; what it costs with others, `accounting.sequences` says.
     """
 
     run_id: str
@@ -72,6 +77,7 @@ class RoundPlan:
     minimum: int
     simulated: bool
     omitted: float = 0.0
+    correlation: Correlation | None = None
 
     def __post_init__(self) -> None:
         if self.round < 1:
@@ -91,6 +97,7 @@ class RoundPlan:
                 f"omitted must be a fraction in [0, 1), and 0 where devices add no shares, got {self.omitted}"
             )
         self._check_places()
+        self._check_correlation()
         # What cannot be sampled is refused here, before the round is asked, not after.
         if self.noise is Noise.SHARES:
             share = self.share_sampler().noise_scale
@@ -103,7 +110,7 @@ class RoundPlan:
                 f"the sum of {self.population} answers could reach {largest:.3g} and wrap around at {limit:.3g}: lower "
                 "the scale"
             )
-        if self.noise is Noise.ONCE:
+        if self.noise in (Noise.ONCE, Noise.CORRELATED):
             self.sampler()
 
     def _check_places(self) -> None:
@@ -115,6 +122,22 @@ class RoundPlan:
             raise UnsafePlanError("noise in shares is added to answers that each device has rounded itself")
         if self.noise is Noise.SHARES and honest(self.minimum, self.omitted) > MOST_SHARES:
             raise UnsafePlanError(f"noise in shares is bounded for up to {MOST_SHARES:,} devices")
+
+    def _check_correlation(self) -> None:
+        """Refuse a correlation without correlated noise, the reverse, and what is not built for it."""
+        if (self.correlation is None) is (self.noise is Noise.CORRELATED):
+            raise UnsafePlanError("correlated noise names the sequence that it belongs to, and no other noise does")
+        if self.correlation is None:
+            return
+        if not self.simulated:
+            raise UnsafePlanError("correlated noise is for simulations: its secret is not bound to a ledger (ADR 006)")
+        if self.aggregation is Aggregation.SECURE:
+            raise UnsafePlanError("correlated noise is added to a sum that the coordinator sees: use another noise")
+        implied = self.correlation.release_spread(self.correlation.place(self.round))
+        if not math.isclose(self.noise_multiplier, implied, rel_tol=1e-12):
+            raise UnsafePlanError(
+                f"by its sequence, round {self.round} has noise multiplier {implied!r}, not {self.noise_multiplier!r}"
+            )
 
     @property
     def integer_sensitivity(self) -> float:
@@ -135,7 +158,7 @@ class RoundPlan:
         match self.noise:
             case Noise.SHARES:
                 return self.share_sampler().noise_scale * math.sqrt(honest(survivors, self.omitted))
-            case Noise.ONCE | Noise.BLOCK:
+            case Noise.ONCE | Noise.BLOCK | Noise.CORRELATED:
                 return self.noise_scale * self.scale
             case _:
                 assert_never(self.noise)
@@ -144,7 +167,7 @@ class RoundPlan:
     def noise_scale(self) -> float:
         """Standard deviation of the noise on the released sum, in the answer's own unit; guaranteed."""
         match self.noise:
-            case Noise.ONCE | Noise.SHARES:
+            case Noise.ONCE | Noise.SHARES | Noise.CORRELATED:
                 return self.integer_noise_scale / self.scale
             case Noise.BLOCK:
                 return self.noise_multiplier * self.query.clip_norm
@@ -152,7 +175,9 @@ class RoundPlan:
                 assert_never(self.noise)
 
     def sampler(self) -> IntegerGaussian:
-        """The integer noise of this round (for `Noise.ONCE`)."""
+        """The integer noise of this round (for `Noise.ONCE`), or the draws it is made of (for `Noise.CORRELATED`)."""
+        if self.correlation is not None:
+            return self.correlation.sampler(self.integer_sensitivity)
         return IntegerGaussian(self.integer_noise_scale)
 
     def share_sampler(self) -> DiscreteGaussian:
@@ -160,7 +185,13 @@ class RoundPlan:
         return DiscreteGaussian(share_scale(self.integer_noise_scale, honest(self.minimum, self.omitted)))
 
     def event(self) -> PrivacyEvent:
-        """What the accountant is told: a Gaussian release with this plan's multiplier."""
+        """What the accountant is told: a Gaussian release with this plan's multiplier.
+
+        Raises:
+            UnsafePlanError: the round's noise belongs to that of others: `accounting.sequences.events_of` counts them.
+        """
+        if self.correlation is not None:
+            raise UnsafePlanError("a release with correlated noise is not counted by itself: count its sequence")
         if self.noise_multiplier == 0:
             return NoPrivacy()
         return GaussianRelease(self.noise_multiplier, dimension=self.query.dimension)
@@ -192,6 +223,22 @@ class Schedule:
             raise UnsafePlanError("the rounds of a schedule are numbered 1, 2, 3, ... in order")
         if any(plan.run_id != self.run_id for plan in self.rounds):
             raise UnsafePlanError("every round of a schedule belongs to its run")
+        self._check_sequences()
+
+    def _check_sequences(self) -> None:
+        """Sequences of correlated noise are committed whole, over one question: their draws are used once."""
+        for plan in self.rounds:
+            if plan.correlation is None:
+                continue
+            first = plan.correlation.first
+            others = self.rounds[first - 1 : first - 1 + plan.correlation.horizon]
+            alike = all(
+                (each.correlation, each.query, each.scale, each.rounding)
+                == (plan.correlation, plan.query, plan.scale, plan.rounding)
+                for each in others
+            )
+            if len(others) < plan.correlation.horizon or not alike:
+                raise UnsafePlanError("a sequence of correlated noise is committed whole, and asks one question only")
 
     @property
     def simulated(self) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backrow.privacy.codec import count, flag, number, text, texts
+from backrow.privacy.correlated import Correlation
 from backrow.privacy.errors import MalformedMessageError
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan
 from backrow.privacy.quantise import Rounding
@@ -45,7 +46,10 @@ def proof_in(field: object) -> LedgerProof:
 def plan_out(plan: RoundPlan) -> dict[str, Any]:
     """Header field of a plan."""
     query = plan.query
+    # Absent where there is none: plans without it are encoded as before.
+    sequence = {} if plan.correlation is None else {"correlation": _correlation_out(plan.correlation)}
     return {
+        **sequence,
         "run": plan.run_id,
         "round": plan.round,
         "query": [query.query.value, query.version, query.rows, query.columns, query.clip_norm, query.sentinels],
@@ -85,7 +89,25 @@ def plan_in(data: dict[str, Any]) -> RoundPlan:
         minimum=count(data.pop("minimum")),
         simulated=flag(data.pop("simulated")),
         omitted=number(data.pop("omitted")),
+        correlation=_correlation_in(data.pop("correlation")) if "correlation" in data else None,
     )
     if data:
         raise MalformedMessageError(f"the plan has unknown fields {sorted(data)}: refuse what is not understood")
     return plan
+
+
+def _correlation_out(made: Correlation) -> list[Any]:
+    schema = [made.horizon, made.participations, made.separation]
+    return [list(made.coefficients), made.bits, *schema, made.noise_multiplier, made.first]
+
+
+def _correlation_in(field: object) -> Correlation:
+    if not isinstance(field, list):
+        raise ValueError(f"expected a list, got {field!r}")
+    coefficients, bits, horizon, participations, separation, noise_multiplier, first = field
+    if not isinstance(coefficients, list):
+        raise ValueError(f"expected a list, got {coefficients!r}")
+    return Correlation(
+        tuple(count(each) for each in coefficients), count(bits), count(horizon), count(participations),
+        count(separation), number(noise_multiplier), count(first),
+    )  # fmt: skip

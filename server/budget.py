@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from backrow.privacy.accounting.calibration import epsilon_of
 from backrow.privacy.accounting.events import GaussianRelease
+from backrow.privacy.accounting.sequences import events_of
 from backrow.privacy.accounting.zcdp import zcdp_epsilon
 from backrow.privacy.errors import BudgetExhaustedError
 from backrow.privacy.ledger.entries import ReserveEntry
@@ -18,8 +19,9 @@ def spent_epsilon(plans: list[RoundPlan], delta: float, added: bool = False) -> 
         added: some of them outside the committed schedule. Their cost may depend on earlier releases, where only
             zCDP holds; otherwise the closed form does.
     """
-    gaussian = [event for plan in plans if isinstance(event := plan.event(), GaussianRelease)]
-    if len(gaussian) < len(plans):
+    events = events_of(plans)
+    gaussian = [event for event in events if isinstance(event, GaussianRelease)]
+    if len(gaussian) < len(events):
         return float("inf")
     return (zcdp_epsilon if added else epsilon_of)([event.noise_multiplier for event in gaussian], delta)
 

@@ -6,10 +6,12 @@ becomes a release only against the ledger's receipt.
 
 import hashlib
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from backrow.privacy.correlated import noise_at
 from backrow.privacy.errors import MalformedMessageError, VoidRoundError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.quantise import Rounding
@@ -176,14 +178,15 @@ class OpenRound:
         if int(np.abs(values).max()) > largest_sum(plan.query.clip_norm, plan.scale, share, devices):
             raise MalformedMessageError(f"{who} a sum larger than clip norms allow")
 
-    def close(self, random: RandomSource) -> RoundSum | Void:
+    def close(self, random: RandomSource, earlier: Callable[[int], RandomSource] | None = None) -> RoundSum | Void:
         """Noise the sum, or void the round if too few took part.
 
         Args:
             random: the source of the noise; a seeded one only for a plan stamped `simulated`.
+            earlier: round number to the source of its draws, which noise that is correlated over rounds is made of.
 
         Raises:
-            ValueError: seeded noise for a plan that claims production.
+            ValueError: seeded noise for a plan that claims production, or no `earlier` for correlated noise.
         """
         if random.simulated and not self.plan.simulated:
             raise ValueError("seeded noise cannot carry a production claim: stamp the plan `simulated`")
@@ -192,4 +195,17 @@ class OpenRound:
         noisy = self._total
         if self.plan.noise is Noise.ONCE:
             noisy = noisy + self.plan.sampler().sample(random, noisy.size).reshape(noisy.shape)
+        if self.plan.correlation is not None:
+            if earlier is None:
+                raise ValueError("correlated noise is made of the draws of every round of its sequence: pass `earlier`")
+            sequence, draws = self.plan.correlation, earlier
+            place = sequence.place(self.plan.round)
+            noise = noise_at(
+                sequence,
+                place,
+                self.plan.integer_sensitivity,
+                lambda each: draws(sequence.first + each - 1),
+                noisy.size,
+            )
+            noisy = noisy + noise.reshape(noisy.shape)
         return RoundSum(self.plan, noisy, self.participants, self.rule, self.survivors)

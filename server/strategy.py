@@ -118,7 +118,7 @@ class Coordinator:
             if plan.aggregation is Aggregation.SECURE:
                 closed, sent = self._collect_securely(grid, opened, program)
             else:
-                closed = self._collect(grid, opened, program).close(self.noise(plan.round))
+                closed = self._collect(grid, opened, program).close(self.noise(plan.round), self.noise)
             program = self._finish(closed, opened, program)
             ended = closed.reason if isinstance(closed, Void) else "released"
             took_part = 0 if isinstance(closed, Void) else closed.participants

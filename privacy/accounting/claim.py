@@ -10,6 +10,7 @@ from backrow.privacy.accounting.events import GaussianRelease, NoPrivacy, Privac
 from backrow.privacy.accounting.gaussian import check_delta
 from backrow.privacy.accounting.pld import pld_epsilon
 from backrow.privacy.accounting.rdp import rdp_epsilon
+from backrow.privacy.accounting.sequences import events_of
 from backrow.privacy.errors import AccountantDisagreementError, BudgetExhaustedError
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.units import PrivacyClaim
@@ -123,7 +124,7 @@ def claim_of(plans: Sequence[RoundPlan], schedule: Schedule) -> PrivacyClaim:
     """
     if any(plan not in schedule.rounds for plan in plans):
         raise ValueError("a claim covers rounds of its own schedule only")
-    events = [plan.event() for plan in plans]
+    events = events_of(plans)
     accounted = account(events, schedule.delta)
     epsilon: float | None = None
     gaussian = [event for event in events if isinstance(event, GaussianRelease)]

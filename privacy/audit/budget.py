@@ -12,6 +12,8 @@ from backrow.privacy.accounting.pld import pld_epsilon
 from backrow.privacy.audit.findings import Fault, Findings
 from backrow.privacy.audit.formulas import FloatArray, exact, mu_squared, renyi
 from backrow.privacy.audit.model import Account
+from backrow.privacy.audit.sequences import alone as alone_squares
+from backrow.privacy.audit.sequences import increments, multipliers, squared
 from backrow.privacy.audit.story import Claimed, Story
 from backrow.privacy.ledger.entries import PolicyEntry, ScheduleEntry
 from backrow.privacy.ledger.parts import Basis, Purpose
@@ -50,14 +52,16 @@ class Prefixes:
 
 def prefixes(story: Story, delta: float) -> Prefixes:
     """Every prefix at once."""
-    squares = mu_squared(reserved.entry.plan.noise_multiplier for reserved in story.reserves)
+    plans = [reserved.entry.plan for reserved in story.reserves]
+    squares, single = increments(plans), alone_squares(plans)
+    split = increments(plans, [reserved.entry.purpose for reserved in story.reserves])
     purposes = np.array([list(Purpose).index(reserved.entry.purpose) for reserved in story.reserves], dtype=np.int64)
     own = np.zeros(len(squares))
     for number in range(len(Purpose)):
         mine = purposes == number
-        own[mine] = np.cumsum(squares[mine])
+        own[mine] = np.cumsum(split[mine])
     total = np.cumsum(squares)
-    distinct, place = np.unique(squares, return_inverse=True)
+    distinct, place = np.unique(single, return_inverse=True)
     alone = exact(np.sqrt(distinct), delta)[place] if len(squares) else np.zeros(0)
     closed, bound = exact(np.sqrt(total), delta), renyi(total, delta)
     one = np.array_equal(own, total)
@@ -85,8 +89,7 @@ def _check_schedules(story: Story, found: Findings) -> None:
         schedule = signed.body.schedule
         if schedule.epsilon is None:
             continue
-        total = math.fsum(mu_squared(plan.noise_multiplier for plan in schedule.rounds))
-        cost = float(exact(np.array([math.sqrt(total)]), schedule.delta)[0])
+        cost = float(exact(np.array([math.sqrt(squared(schedule.rounds))]), schedule.delta)[0])
         if cost > schedule.epsilon * (1 + ROUNDING):
             found.add(
                 Fault.SCHEDULE_OVER_BUDGET,
@@ -135,7 +138,7 @@ def _check_claim(claimed: Claimed, story: Story, policy: PolicyEntry, sums: Pref
     spent = claimed.spent
     if spent.delta != policy.delta:
         return  # named as such; at another delta nothing can be compared
-    true, closed = _truth(claimed, sums, policy.delta)
+    true, closed = _truth(claimed, story, sums, policy.delta)
     if spent.epsilon is None:
         if policy.epsilon is not None:
             found.add(
@@ -180,13 +183,13 @@ def _check_claim(claimed: Claimed, story: Story, policy: PolicyEntry, sums: Pref
         )
 
 
-def _truth(claimed: Claimed, sums: Prefixes, delta: float) -> tuple[float, float]:
+def _truth(claimed: Claimed, story: Story, sums: Prefixes, delta: float) -> tuple[float, float]:
     """What its releases cost, as it must be counted and in closed form."""
     if claimed.last is not None:
         return float(sums.together[claimed.last]), float(sums.closed[claimed.last])
     if claimed.upto is None:
         return (float(sums.alone[claimed.rounds[0]]),) * 2
-    total = np.array([np.sum(sums.squares[list(set(claimed.rounds))])])
+    total = np.array([squared(story.reserves[position].entry.plan for position in set(claimed.rounds))])
     closed = float(exact(np.sqrt(total), delta)[0])
     return (float(renyi(total, delta)[0]) if claimed.upto >= sums.added else closed), closed
 
@@ -197,16 +200,15 @@ def _accounts(story: Story, policy: PolicyEntry, sums: Prefixes, found: Findings
     accounts = []
     for purpose in (None, *purposes):
         mine = [r for r in story.reserves if purpose is None or r.entry.purpose is purpose]
-        multipliers = tuple(r.entry.plan.noise_multiplier for r in mine)
+        counted = multipliers(r.entry.plan for r in mine)
         dimension = sum(r.entry.plan.query.dimension for r in mine)
-        squares = sums.squares[[r.position for r in mine]] if mine else np.zeros(0)
-        total = np.array([math.fsum(squares)])
+        total = np.array([math.fsum(mu_squared(counted))])
         closed = float(exact(np.sqrt(total), policy.delta)[0])
-        finite = all(multiplier > 0 for multiplier in multipliers) and closed < math.inf
-        sampler = epsilon_of(multipliers, policy.delta, dimension) if finite else math.inf
+        finite = all(multiplier > 0 for multiplier in counted) and closed < math.inf
+        sampler = epsilon_of(counted, policy.delta, dimension) if finite else math.inf
         pld = None
         if closed <= _MEANINGLESS and (purpose is None or len(purposes) == 1):
-            pld = _pld(tuple(sorted(multipliers)), policy.delta)
+            pld = _pld(tuple(sorted(counted)), policy.delta)
         bound = float(renyi(total, policy.delta)[0]) if finite else math.inf
         budget = policy.epsilon if purpose is None else limits.get(purpose)
         added = sums.added < len(sums.squares)

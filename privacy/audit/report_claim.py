@@ -159,8 +159,12 @@ def _adversary(material: Material) -> str:
     plans = material.plans
     if any(plan.aggregation is Aggregation.TRUSTED for plan in plans):
         everyone += " Not against the edge that adds the answers: it sees each of them, and is trusted."
-    if any(plan.noise is Noise.ONCE for plan in plans):
+    if any(plan.noise in (Noise.ONCE, Noise.CORRELATED) for plan in plans):
         everyone += " Not against the coordinator, which adds the noise to the sum and is trusted to forget it."
+    if bounds := sorted({(each.participations, each.separation) for plan in plans if (each := plan.correlation)}):
+        often = " or ".join(f"{most} times, at least {apart} releases apart" for most, apart in bounds)
+        everyone += " Where noise is correlated over releases, it holds for a device that answers them at most "
+        everyone += f"{often}: the device keeps that bound, as it keeps its clip norm, and no ledger shows it."
     if shared := [plan.omitted for plan in plans if plan.noise is Noise.SHARES]:
         everyone += " Where devices add the noise in shares, it holds against the coordinator too, as long as at most "
         everyone += f"{100 * min(shared):.3g} % of the devices in a sum leave their share out or let others know it."

@@ -167,7 +167,7 @@ def _algorithms(material: Material) -> tuple[Answer, ...]:
 def _trust(material: Material) -> tuple[Answer, ...]:
     plans = material.plans
     trusted = any(plan.aggregation is Aggregation.TRUSTED for plan in plans)
-    once = any(plan.noise is Noise.ONCE for plan in plans)
+    once = any(plan.noise in (Noise.ONCE, Noise.CORRELATED) for plan in plans)
     model = "Central, federated: "
     model += "the edge that adds answers is trusted with each of them" if trusted else "nobody sees single answers"
     model += "; the coordinator is trusted to add the noise." if once else "."

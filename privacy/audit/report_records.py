@@ -25,6 +25,7 @@ from backrow.privacy.audit.report_parts import (
     figure,
     series,
 )
+from backrow.privacy.audit.sequences import multipliers
 from backrow.privacy.ledger.entries import EnrolmentEntry, PublicationEntry
 from backrow.privacy.plan import Aggregation, Noise
 
@@ -74,7 +75,9 @@ def impact(material: Material) -> Section:
     terms, epsilon = material.terms, counted(material)
     blocks: list[Block] = []
     if terms is not None and epsilon is not None and math.isfinite(epsilon) and material.total is not None:
-        bound = largest_auc(compose(1 / row.noise_multiplier for row in material.report.rounds))
+        rows = [row.noise_multiplier for row in material.report.rounds]
+        together = any(plan.correlation for plan in material.plans)
+        bound = largest_auc(compose(1 / each for each in (multipliers(material.plans) if together else rows)))
         blocks.append(Prose((
             f"What the claim leaves possible: at {terms.say(epsilon, material.total.rounds)}, with the noise that the "
             f"ledger claims, no attack that sees every release tells members from others with an area under its curve "
@@ -130,6 +133,8 @@ def _measures(material: Material) -> Words:
     measures = ["answers are clipped on the device to a fixed norm"]
     if any(plan.noise is Noise.ONCE for plan in plans):
         measures.append("one draw of integer Gaussian noise on each sum, before it is released")
+    if any(plan.noise is Noise.CORRELATED for plan in plans):
+        measures.append("integer Gaussian noise, correlated over releases, on each sum before it is released")
     if any(plan.noise is Noise.SHARES for plan in plans):
         measures.append("integer Gaussian noise in shares, which each device adds before its answer leaves it")
     if any(plan.noise is Noise.BLOCK for plan in plans):
@@ -156,7 +161,7 @@ def _provenance(material: Material) -> Words:
 
 def _risks(material: Material) -> list[Block]:
     trusted = any(plan.aggregation is Aggregation.TRUSTED for plan in material.plans)
-    once = any(plan.noise is Noise.ONCE for plan in material.plans)
+    once = any(plan.noise in (Noise.ONCE, Noise.CORRELATED) for plan in material.plans)
     claim: tuple[Piece, ...] = ("bounded by the ", Ref("claim", "claim"))
     lines: list[tuple[Words, ...]] = [
         (("releases tell whether somebody took part, or what she watched",), claim),

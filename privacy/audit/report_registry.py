@@ -131,7 +131,7 @@ _ADJACENT = {
 def _model(material: Material) -> Tree:
     plans, policy = material.plans, material.report.policy
     trusted = any(plan.aggregation is Aggregation.TRUSTED for plan in plans)
-    once = any(plan.noise is Noise.ONCE for plan in plans)
+    once = any(plan.noise in (Noise.ONCE, Noise.CORRELATED) for plan in plans)
     shared = [plan.omitted for plan in plans if plan.noise is Noise.SHARES]
     committed = any(isinstance(each.body, ScheduleEntry) for each in material.report.others)
     adaptive = policy is not None and policy.additions is Additions.ZCDP

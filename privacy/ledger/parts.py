@@ -52,6 +52,8 @@ class Mechanism(StrEnum):
     """Floating point, by Opacus, in shares; simulation only."""
     DISCRETE_GAUSSIAN_SHARES = "discrete-gaussian-shares"
     """One integer draw per coordinate and device, added before anybody sees the sum (docs/noise-shares.md)."""
+    CORRELATED_GAUSSIAN = "correlated-rounded-gaussian"
+    """The same, made from the draws of a whole sequence of releases (docs/continual.md)."""
     NONE = "none"
 
 

@@ -27,6 +27,8 @@ def mechanism_of(plan: RoundPlan) -> Mechanism:
             return Mechanism.FLOAT_GAUSSIAN
         case Noise.SHARES:
             return Mechanism.DISCRETE_GAUSSIAN_SHARES
+        case Noise.CORRELATED:
+            return Mechanism.CORRELATED_GAUSSIAN
         case _:
             assert_never(plan.noise)
 
@@ -34,7 +36,7 @@ def mechanism_of(plan: RoundPlan) -> Mechanism:
 def sensitivity_of(plan: RoundPlan) -> float:
     """L2 sensitivity that the noise of a round is measured against, in the answer's own unit."""
     match plan.noise:
-        case Noise.ONCE | Noise.SHARES:
+        case Noise.ONCE | Noise.SHARES | Noise.CORRELATED:
             return plan.integer_sensitivity / plan.scale
         case Noise.BLOCK:
             return plan.query.clip_norm
