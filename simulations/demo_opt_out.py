@@ -6,12 +6,13 @@ from pathlib import Path
 
 from rich.table import Table
 
+from backrow.client.egress import Egress
 from backrow.client.recommend import Pick
 from backrow.privacy.consent import EVERYTHING, Purpose
 from backrow.privacy.units import Adjacency, PrivacyUnit
 from backrow.simulations import console
 from backrow.simulations.datasets.dataset import Dataset
-from backrow.simulations.opt_out import PROOF, Moment, OptOut, opt_out
+from backrow.simulations.opt_out import PROOF, OptOut, opt_out
 from backrow.simulations.opt_out_rounds import DELTA, MINIMUM, OWNERS
 from backrow.simulations.training import coordinator_key
 from backrow.simulations.viewer import PUBLIC_KEY
@@ -57,13 +58,15 @@ def print_opt_out(act: OptOut, shelf: Sequence[Pick]) -> None:
 def _table(act: OptOut, shelf: Sequence[Pick]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("", no_wrap=True)
-    for head in ("round 1: allows", "round 2: withdraws", "round 3: told the coordinator"):
+    for head in ("round 1: allows", "round 2: withdraws", "round 3: opted out"):
         table.add_column(head, justify="right")
     rows = {
-        "calls that reach her device": [str(moment.asked) for moment in act.moments],
-        "leaves her device": [_left(moment) for moment in act.moments],
+        "calls to her device": [str(moment.asked) for moment in act.moments],
+        "leaves her device": [
+            _left(moment.left, act.told if moment is act.moments[-1] else ()) for moment in act.moments
+        ],
         "costs her, epsilon": [spent(sum(entry.epsilon for entry in moment.left)) for moment in act.moments],
-        "in the sum, of those asked": [f"{moment.took_part} of {moment.invited}" for moment in act.moments],
+        "in the sum": [f"{moment.took_part} of {moment.invited} asked" for moment in act.moments],
         "recommendations": [
             "as above" if [pick.title for pick in moment.picks] == [pick.title for pick in shelf] else "others"
             for moment in act.moments
@@ -74,10 +77,12 @@ def _table(act: OptOut, shelf: Sequence[Pick]) -> Table:
     return table
 
 
-def _left(moment: Moment) -> str:
-    if not moment.left:
-        return "nothing"
-    return f"{len(moment.left)} messages, {size(sum(entry.bytes for entry in moment.left))}"
+def _left(answers: Sequence[Egress], told: Sequence[Egress]) -> str:
+    """Args: told: her opt-out, by her own will."""
+    bytes_left = size(sum(entry.bytes for entry in (*answers, *told)))
+    if answers:
+        return f"{len(answers)} messages, {bytes_left}"
+    return f"opt-out, {bytes_left}" if told else "nothing"
 
 
 def findings(act: OptOut) -> list[str]:
@@ -88,7 +93,7 @@ def findings(act: OptOut) -> list[str]:
     if act.different:
         said += f"{len(act.different)} differ, such as {act.different[0]}: it can tell that she withdrew"
     else:
-        said += "each is the same, byte for byte: it cannot tell a withdrawal from a pulled plug"
+        said += "each is the same, byte for byte: by them a withdrawal is a pulled plug"
     where = act.folder
     return [
         said,

@@ -8,6 +8,7 @@ import pytest
 from backrow.privacy.errors import DataError
 from backrow.simulations import cli, demo
 from backrow.simulations.datasets.registry import load
+from backrow.simulations.opt_out import PROOF
 from backrow.simulations.results import Results
 
 
@@ -51,5 +52,9 @@ def test_the_demo_runs_on_real_data(
     assert "epsilon: delta 1e-05, unit device, adjacency zero-out" in out
     assert out.count("because you watched") == 10
     assert (tmp_path / "demo" / "report.html").is_file()
+    assert "opts out, on a real device among" in out
+    assert "each is the same, byte for byte" in out
+    assert out.count("as above") == 3
+    assert (tmp_path / "demo" / demo.OPT_OUT / PROOF).is_file()
     flower = Results.from_json((tmp_path / "demo" / "flower-opacus-3" / "results.json").read_text())
     assert (flower.engine, flower.nodes, flower.devices) == ("flower", 4, 943)

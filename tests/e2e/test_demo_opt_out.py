@@ -82,6 +82,7 @@ def test_what_is_printed_says_so(act: OptOut, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "5 messages" in said
     assert said.count("nothing  ") >= 1
+    assert "opt-out, 125 B" in said
     assert "the opt-out that you asked for" in said
     assert "you withdrew helping to train" in said
     assert said.count("as above") == 3
