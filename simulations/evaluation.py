@@ -24,12 +24,17 @@ from backrow.simulations.results import Interval, Released, ReleasedFigure, Row
 from backrow.simulations.scenario import Scenario
 
 
-def model_scorer(model: PublicModel, population: Population) -> Scorer:
-    """Scores as each device computes them for itself, withheld or not: its own factors never leave it."""
+def model_scorer(model: PublicModel, population: Population, sample: NDArray[np.int64] | None = None) -> Scorer:
+    """Scores as each device computes them for itself, withheld or not: its own factors never leave it.
+
+    Args:
+        sample: as `Prepared`.
+    """
     factors = np.asarray(model.item_factors, dtype=np.float64)
 
     def score(viewers: NDArray[np.int32]) -> NDArray[np.float64]:
-        block = [population.history(int(viewer)) for viewer in viewers]
+        slots = viewers if sample is None else sample[viewers]
+        block = [population.history(int(slot)) for slot in slots]
         return personal_scores(factors, model.popularity, block, model.alpha0, model.ridge, item_gram=model.item_gram)
 
     return score
@@ -47,9 +52,10 @@ def released_figures(
         model: as published.
         prepared: whose granting devices were asked.
     """
-    split, people = prepared.split, prepared.population
-    asked = replace(split, test=np.where(people.granted, split.test, np.int32(-1)), negatives=None)
-    ours = evaluate(model_scorer(model, people), asked)
+    split, people, sample = prepared.split, prepared.population, prepared.sample
+    granted = people.granted if sample is None else people.granted[sample]
+    asked = replace(split, test=np.where(granted, split.test, np.int32(-1)), negatives=None)
+    ours = evaluate(model_scorer(model, people, sample), asked)
     popular = evaluate(lambda viewers: np.tile(model.popularity, (len(viewers), 1)), asked)
     truth = {
         Metric.HIT: ours.hr,
@@ -90,13 +96,23 @@ def baseline_rows(scenario: Scenario, prepared: Prepared, observe: Observer) -> 
     for name in scenario.evaluation.baselines:
         observe(Progress("stage", f"baseline {name}"))
         started = time.monotonic()
-        baseline = make_baseline(name, scenario.seed)
-        baseline.fit(train.matrix(viewers, titles))
+        if prepared.sample is not None:
+            scores = everybodys_popularity(prepared)  # no other is offered
+        else:
+            baseline = make_baseline(name, scenario.seed)
+            baseline.fit(train.matrix(viewers, titles))
+            scores = baseline.scores
         rows += evaluated_rows(
-            scenario, prepared, baseline.scores,
+            scenario, prepared, scores,
             model=name, trainer=None, claim=None, target=None, bytes_up=0, seconds=time.monotonic() - started,
         )  # fmt: skip
     return rows
+
+
+def everybodys_popularity(prepared: Prepared) -> Scorer:
+    """The baseline `popularity`, from exact counts of the whole population, for whomever is measured."""
+    counts = prepared.population.title_counts(len(prepared.dataset.catalogue)).astype(np.float64)
+    return lambda viewers: np.tile(counts, (len(viewers), 1))
 
 
 def evaluated_rows(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from backrow.simulations.baselines.registry import make_baseline
 from backrow.simulations.consents import Changes, Owners, consents_at
+from backrow.simulations.evaluation import everybodys_popularity
 from backrow.simulations.metrics import LIST, Scorer, evaluate, rates
 from backrow.simulations.pipeline import Prepared, changes_of
 from backrow.simulations.results import Group, GroupRow
@@ -41,6 +42,8 @@ def served_groups(scenario: Scenario, prepared: Prepared, scorer: Scorer, rounds
     groups = groups_of(prepared.population.owners, scenario.seed, changes_of(scenario), rounds)
     if groups["stayed"].all():
         return ()
+    if prepared.sample is not None:
+        groups = {name: members[prepared.sample] for name, members in groups.items()}
     return group_rows(groups, viewer_ranks(scorer, prepared.split), popularity_ranks(prepared))
 
 
@@ -54,6 +57,8 @@ def viewer_ranks(scorer: Scorer, split: Split) -> FloatArray:
 def popularity_ranks(prepared: Prepared) -> FloatArray:
     """The same for exact counts of everybody, those who contribute nothing included: popularity at its best."""
     split = prepared.split
+    if prepared.sample is not None:
+        return viewer_ranks(everybodys_popularity(prepared), split)
     popularity = make_baseline("popularity", 0)
     popularity.fit(split.train.matrix(split.viewers, split.titles))
     return viewer_ranks(popularity.scores, split)

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from backrow.simulations.datasets.dataset import Dataset, Interactions
 from backrow.simulations.datasets.registry import load
 from backrow.simulations.event_generator import generate
 from backrow.simulations.population import Population
-from backrow.simulations.scenario import ConsentSection, Scenario
+from backrow.simulations.scenario import GENERATED, ConsentSection, Scenario
 from backrow.simulations.splits import Split, make_split, tuning_view
 
 DAY = 86_400
@@ -38,11 +38,18 @@ MOST_QUESTIONS = 3
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What every model of a run shares."""
+    """What every model of a run shares.
+
+    Attributes:
+        dataset, split: whom models are measured on; of a large population a sample.
+        population: everybody.
+        sample: shape (viewers of the split,), their slots; None: the split is of everybody, in order.
+    """
 
     dataset: Dataset
     split: Split
     population: Population
+    sample: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +76,19 @@ class Committed:
         return "" if self.earlier is None else self.settings.run_id
 
 
-def prepare(scenario: Scenario, *, now: int | None = None) -> Prepared:
+def prepare(
+    scenario: Scenario, *, now: int | None = None, told: Callable[[float], None] = lambda share: None
+) -> Prepared:
     """Load, split and people. Everything that can be wrong with the data is found here.
 
     Args:
         now: Unix seconds; later timestamps are refused.
+        told: how much of a generated population is drawn, 0..1.
     """
+    if scenario.data.name == GENERATED:
+        from backrow.simulations.generated_people import open_generated
+
+        return Prepared(*open_generated(scenario, told))
     dataset = load(str(scenario.data.name or scenario.data.path), catalogue=scenario.data.catalogue, now=now)
     split = make_split(dataset, scenario.data.split)
     if scenario.evaluation.tuning:
@@ -139,6 +153,7 @@ def run_id(scenario: Scenario, dataset: Dataset) -> str:
     """Names what is computed: settings and data, not where or by how many nodes. 16 hex digits."""
     places = {"whole", "workers"}
     left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}, "cohort": places}
+    left_out |= {"generated": True, "evaluation": {"sample"}}  # the data's fingerprint says it; nothing hangs on it
     if scenario.consent == ConsentSection():
         left_out["consent"] = True  # it names what it named before there was this section
     if scenario.retrain is None:

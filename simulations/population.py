@@ -1,9 +1,10 @@
 """A simulated population: a folder of memory-mapped arrays that any process can open a part of."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,6 @@ from backrow.client.edge import Edge, SimulatedEdge
 from backrow.client.history import RawHistory
 from backrow.client.secure import Memory
 from backrow.privacy import wire
-from backrow.privacy.errors import CohortError
 from backrow.privacy.names import Names
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.secagg.steps import ADVERTISE, UNMASK
@@ -22,6 +22,10 @@ from backrow.privacy.wire_secure import SecureCall
 from backrow.simulations.consents import STEADY, Changes, Owners, consents_at, in_reach
 from backrow.simulations.engine.shard import block_size
 
+_PART = 1 << 22
+"""Entries of histories read at a time."""
+_HEADER = 4096
+"""A .npy file's header is shorter."""
 _DIGITS = 8
 """Of a slot, in a pseudonym."""
 _ARRAYS = (
@@ -82,16 +86,38 @@ class Population:
             self.titles[part], self.weights[part], self.recent[part], fresh if fresh >= 0 else None, passed
         )
 
+    def title_counts(self, titles: int) -> NDArray[np.int64]:
+        """How many devices have watched each title, shape (titles,); ground truth, read in parts."""
+        counts = np.zeros(titles, dtype=np.int64)
+        for first in range(0, len(self.titles), _PART):
+            counts += np.bincount(self.titles[first : first + _PART], minlength=titles)
+        return counts
+
     def write(self, folder: Path) -> None:
-        """Write as plain .npy files; the folder must not exist."""
+        """Write as plain .npy files; the folder must not exist. What lies in a file already is linked, not copied."""
         folder.mkdir(parents=True)
         for name in _ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name))
+            array, path = getattr(self, name), folder / f"{name}.npy"
+            if (file := _whole_file(array)) is not None:
+                path.symlink_to(file)
+            else:
+                np.save(path, array[:1] if array.strides == (0,) else array)
 
     @classmethod
     def open(cls, folder: Path) -> "Population":
-        """Open without reading: arrays are memory-mapped."""
-        return cls(*(np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS))
+        """Open without reading: arrays are memory-mapped. A single weight stands for all."""
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        if len(arrays["weights"]) == 1:
+            arrays["weights"] = np.broadcast_to(arrays["weights"], arrays["titles"].shape)
+        return cls(**arrays)
+
+
+def _whole_file(array: NDArray[Any]) -> Path | None:
+    """The .npy file that an array is the memory-mapped content of."""
+    if not isinstance(array, np.memmap) or array.filename is None or not array.flags.c_contiguous:
+        return None
+    path = Path(array.filename)
+    return path.resolve() if array.offset + array.nbytes == path.stat().st_size and array.offset < _HEADER else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,12 +197,12 @@ def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> E
     if opener.workers:
         from backrow.simulations.engine.edge import PopulationEdge
 
-        mine = np.asarray(slots, dtype=np.int64)
-        return PopulationEdge(population, mine, opener.coordinator_key, random, opener.workers, vanishing)
+        return PopulationEdge(population, slots, opener.coordinator_key, random, opener.workers, vanishing)
+    mine = slots.tolist()
     return SimulatedEdge(
-        [device_name(slot) for slot in slots],
-        slots,
-        [population.history(slot) for slot in slots],
+        [device_name(slot) for slot in mine],
+        mine,
+        [population.history(slot) for slot in mine],
         opener.coordinator_key,
         random,
         vanishing,
@@ -200,11 +226,11 @@ def vanishing_step(seed: int, dropouts: float, number: int, slot: int) -> int | 
     return int(draw.integers(ADVERTISE, UNMASK + 1)) if draw.random() < dropouts else None
 
 
-def hosted_slots(granted: NDArray[np.bool_], partition: int, partitions: int) -> Sequence[int]:
+def hosted_slots(granted: NDArray[np.bool_], partition: int, partitions: int) -> NDArray[np.int64]:
     """Slots of the devices of one node that grant, ascending: blocks partition, partition + partitions, ..."""
     slots = np.arange(len(granted))
     mine = (slots // block_size(len(granted))) % partitions == partition
-    return [int(slot) for slot in slots[mine & granted]]
+    return np.asarray(slots[mine & granted])
 
 
 def device_key(seed: int, slot: int) -> SigningKey:
@@ -228,23 +254,3 @@ def device_names(slots: NDArray[np.int64]) -> Names:
     if rest.any():
         raise ValueError(f"a slot has at most {_DIGITS} digits")
     return Names(rows.view(f"S{1 + _DIGITS}").ravel())
-
-
-def device_slots(names: Sequence[str]) -> NDArray[np.int64]:
-    """The slots of `device_names`, in their order.
-
-    Raises:
-        CohortError: one is no name of a simulated device.
-    """
-    packed = Names.of(names)
-    rows = packed.to_bytes()
-    digits = rows[:, 1:].astype(np.int64) - ord("0")
-    if len(packed) and (
-        rows.shape[1] != 1 + _DIGITS or np.any(rows[:, 0] != ord("d")) or digits.min() < 0 or digits.max() > 9
-    ):
-        raise CohortError("a device is named that no simulated edge hosts: the call is refused")
-    return (
-        np.asarray(digits @ 10 ** np.arange(digits.shape[1] - 1, -1, -1, dtype=np.int64))
-        if len(packed)
-        else digits.ravel()
-    )

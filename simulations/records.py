@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from backrow.server.strategy import RoundReport
 from backrow.simulations.consents import consent_notes
 from backrow.simulations.pipeline import Committed, Prepared, changes_of
-from backrow.simulations.scenario import Scenario
+from backrow.simulations.scenario import GENERATED, Scenario
 from backrow.simulations.training import Trained
 
 
@@ -60,10 +60,12 @@ def warnings_of(prepared: Prepared, committed: Committed, trained: Trained) -> t
 
 def notes_of(scenario: Scenario, prepared: Prepared, committed: Committed, rounds: int) -> tuple[str, ...]:
     """What was done in so many rounds, in sentences, for results.json and the report."""
-    scope = "titles that occur in the data" if scenario.data.catalogue == "rated" else "the whole public catalogue"
+    rated = scenario.data.catalogue == "rated" and scenario.data.name != GENERATED
+    scope = "titles that occur in the data" if rated else "the whole public catalogue"
     notes = [
         f"rankings are over {committed.settings.titles} titles ({scope})",
         "evaluated on the validation titles" if scenario.evaluation.tuning else "evaluated on the test titles",
+        *_sample_notes(prepared),
         "the figures of the models are the simulator's ground truth; they are not released and cost no privacy",
         *_evaluation_notes(committed),
         "tuning is outside epsilon",
@@ -80,6 +82,16 @@ def notes_of(scenario: Scenario, prepared: Prepared, committed: Committed, round
     if scenario.trainer.startswith("opacus"):
         notes.append("Opacus' noise is floating point: this run is stamped simulated and claims nothing in production")
     return tuple(notes)
+
+
+def _sample_notes(prepared: Prepared) -> list[str]:
+    """Whom models are measured on, if not on everybody."""
+    if prepared.sample is None:
+        return []
+    return [
+        f"models are measured on a public random sample of {len(prepared.sample):,} of {len(prepared.population):,} "
+        "devices; everybody is trained on"
+    ]
 
 
 def _evaluation_notes(committed: Committed) -> list[str]:

@@ -113,7 +113,8 @@ def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, base
 def prepare_loudly(scenario: Scenario, observe: Observer) -> Prepared:
     """`prepare` as of now, and say so."""
     observe(Progress("stage", f"loading {scenario.data.name or scenario.data.path}"))
-    return prepare(scenario, now=int(time.time()))
+    drawn = "drawing the population: {:.0%}"
+    return prepare(scenario, now=int(time.time()), told=lambda share: observe(Progress("stage", drawn.format(share))))
 
 
 def _run_into(
@@ -132,7 +133,7 @@ def _run_into(
         rows += counterfactuals(scenario, prepared, observe)
         rows += baseline_rows(scenario, prepared, observe)
     rounds = [round_row(report) for report in finished.trained.outcome.reports]
-    scorer = model_scorer(finished.public, prepared.population)
+    scorer = model_scorer(finished.public, prepared.population, prepared.sample)
     retrained = None if scenario.retrain is None else terms_of(scenario.retrain, committed.schedule)
     said = () if retrained is None else retrained.sentences()
     results = Results(
@@ -267,7 +268,7 @@ def finish_model(
     observe(Progress("stage", f"evaluating {model} ({scenario.trainer})"))
     bytes_up = sum(report.bytes_up for report in outcome.reports)
     rows = evaluated_rows(
-        scenario, prepared, model_scorer(public, prepared.population),
+        scenario, prepared, model_scorer(public, prepared.population, prepared.sample),
         model=model, trainer=scenario.trainer, claim=trained.spent, target=scenario.privacy.epsilon,
         bytes_up=bytes_up, seconds=trained.seconds,
     )  # fmt: skip

@@ -7,10 +7,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import tomli_w
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator, model_validator
+from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
+
+from backrow.simulations.scenario_generated import GeneratedSection
+from backrow.simulations.section import Section
 
 NO_PRIVACY = "none"
 """TOML has no null: `epsilon = "none"` claims no privacy and adds no noise."""
+
+GENERATED = "generated"
+"""The data set that `[generated]` describes."""
 
 EngineName = Literal["inprocess", "flower"]
 TrainerName = Literal["gradient", "subspace", "opacus", "opacus-event", "prior"]
@@ -33,17 +39,11 @@ Budget = Annotated[
 ]
 
 
-class Section(BaseModel):
-    """Base of every section: frozen, no unknown keys, no silent conversion of types."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
 class DataSection(Section):
     """Which viewing data, and how it is split.
 
     Attributes:
-        name: of a known data set; exactly one of name and path.
+        name: of a known data set, or "generated"; exactly one of name and path.
         path: of a CSV or Parquet file.
         split: "ncf" (the published test titles of ml-1m), "last" (each viewer's last title) or "auto".
         catalogue: "rated" titles only, or "all" that the publisher lists.
@@ -207,6 +207,7 @@ class EvaluationSection(Section):
         protocols: "full" (the whole catalogue) and "ncf" (99 sampled negatives, for comparison with papers).
         baselines: non-private models fitted beside ours.
         tuning: evaluate on the validation titles, carved from training, instead of the test titles.
+        sample: devices of a generated population that models are measured on, a public random sample.
     """
 
     protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(_as_tuple)] = Field(("full", "ncf"), min_length=1)
@@ -217,6 +218,7 @@ class EvaluationSection(Section):
         "ials",
     )
     tuning: bool = False
+    sample: int = Field(default=20_000, ge=100)
 
     @field_validator("protocols", "baselines")
     @classmethod
@@ -242,6 +244,7 @@ class Scenario(Section):
     engine: EngineName = "inprocess"
     trainer: TrainerName = "gradient"
     data: DataSection
+    generated: GeneratedSection = GeneratedSection()
     privacy: PrivacySection = PrivacySection()
     model: ModelSection = ModelSection()
     cohort: CohortSection = CohortSection()
@@ -249,6 +252,14 @@ class Scenario(Section):
     event: EventSection = EventSection()
     evaluation: EvaluationSection = EvaluationSection()
     retrain: RetrainSection | None = None
+
+    @model_validator(mode="after")
+    def _generated_is_asked_for(self) -> Self:
+        if self.data.name != GENERATED and self.generated != GeneratedSection():
+            raise ValueError(
+                '[generated] describes a population that data.name = "generated" asks for: name it, or drop it'
+            )
+        return self
 
     @model_validator(mode="after")
     def _opacus_adds_in_the_clear(self) -> Self:
@@ -268,7 +279,8 @@ class Scenario(Section):
 
     def to_toml(self) -> str:
         """The resolved scenario as TOML; `scenario_file.load_scenario` reads it back to an equal one."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        told = self.model_dump(mode="json", exclude=None if self.data.name == GENERATED else {"generated"})
+        return tomli_w.dumps(_without_none(told))
 
 
 def _without_none(table: dict[str, Any]) -> dict[str, Any]:

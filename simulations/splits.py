@@ -91,14 +91,14 @@ def tuning_view(split: Split, seed: int = 0) -> Split:
     kept = split.train.take(split.validation[split.train.user] != split.train.title)
     nothing = np.full(split.viewers, -1, dtype=np.int32)
     view = Split(f"{split.name}-tuning", split.titles, kept, nothing, split.validation, None)
-    return _with_negatives(view, seed)
+    return with_negatives(view, seed)
 
 
 def _last(dataset: Dataset, seed: int) -> Split:
     rows, viewers = dataset.interactions, len(dataset.viewers)
     test_row = _last_rows(rows, viewers)
     test_row[np.bincount(rows.user, minlength=viewers) < FEWEST_TITLES] = -1
-    return _with_negatives(_held_out("last", dataset, test_row), seed)
+    return with_negatives(_held_out("last", dataset, test_row), seed)
 
 
 def _held_out(name: str, dataset: Dataset, test_row: NDArray[np.intp]) -> Split:
@@ -122,7 +122,8 @@ def _last_rows(rows: Interactions, viewers: int) -> NDArray[np.intp]:
     return last
 
 
-def _with_negatives(split: Split, seed: int) -> Split:
+def with_negatives(split: Split, seed: int) -> Split:
+    """The split with 99 negatives for every viewer with a test title, drawn as for "last"."""
     watched = split.train.matrix(split.viewers, split.titles)
     negatives = np.full((split.viewers, NEGATIVES), -1, dtype=np.int32)
     for viewer in np.flatnonzero(split.test >= 0):

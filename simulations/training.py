@@ -25,6 +25,8 @@ from backrow.simulations.consents import STEADY, Changes
 from backrow.simulations.pipeline import Committed
 from backrow.simulations.population import EdgeOpener, Population, device_key, device_name, own_draws
 
+MOST_KEYED = 100_000
+"""Simulated devices whose identity keys are all made, at some 80 microseconds each."""
 RELEASES, LISTS = "releases", "auditor/lists.json"
 
 
@@ -59,7 +61,8 @@ def open_list(population: Population, folder: Path, seed: int, secure: bool, *, 
     Args:
         folder: may hold a list already, of a run that this one leaves devices out of.
         secure: devices enrol with their identity keys; without them, and without opt-outs, none are kept, and the
-            run takes no further opt-outs.
+            run takes no further opt-outs. Of more than `MOST_KEYED` devices behind trusted edges only those enrol with
+            a key who opt out.
     """
     place = folder / COORDINATOR
     if resume or (place / SUPPRESSION).exists():
@@ -67,7 +70,8 @@ def open_list(population: Population, folder: Path, seed: int, secure: bool, *, 
     opted_out = np.flatnonzero(population.opted_out)
     suppression = SuppressionList.create(place)
     if secure or len(opted_out):
-        enrolled = {device_name(slot): device_key(seed, slot).public for slot in range(len(population))}
+        slots = range(len(population)) if secure or len(population) <= MOST_KEYED else map(int, opted_out)
+        enrolled = {device_name(slot): device_key(seed, slot).public for slot in slots}
         keep_enrolled(place, enrolled)
         now, requests = clock(), []
         for slot in map(int, opted_out):

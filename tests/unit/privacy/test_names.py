@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backrow.privacy import wire
-from backrow.privacy.errors import CohortError, MalformedMessageError
+from backrow.privacy.errors import MalformedMessageError
 from backrow.privacy.names import LONGEST, Names, merged
 from backrow.privacy.wire import EnrolReply
 from backrow.server.cohort import invite
-from backrow.simulations.population import device_name, device_names, device_slots
+from backrow.simulations.population import device_name, device_names
 
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1, max_size=12)
 
@@ -87,13 +87,5 @@ def test_names_of_simulated_devices_say_their_slot() -> None:
     slots = np.array([0, 7, 63, 64, 999_999, 99_999_999])
     names = device_names(slots)
     assert names == tuple(device_name(int(slot)) for slot in slots)
-    assert device_slots(names).tolist() == slots.tolist()
-    assert device_slots(()).tolist() == []
     with pytest.raises(ValueError, match="digits"):
         device_names(np.array([10**8]))
-
-
-@pytest.mark.parametrize("name", ["d1", "e00000001", "d0000000x", "d000000001"])
-def test_a_stranger_has_no_slot(name: str) -> None:
-    with pytest.raises(CohortError, match="no simulated edge hosts"):
-        device_slots((name,))
