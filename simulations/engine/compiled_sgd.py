@@ -28,23 +28,74 @@ def _mixed(seed, number):
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _dot(one, other):
-    value = 0.0
-    for k in range(len(one)):
-        value += one[k] * other[k]
-    return value
+def _dots(rows, ids, count, row, values):
+    """values[j] = rows[ids[j]]' row."""
+    for j in range(count):
+        place, value = ids[j], 0.0
+        for k in range(len(row)):
+            value += rows[place, k] * row[k]
+        values[j] = value
 
 
 @njit(nogil=True, cache=True, fastmath=_FAST)
-def _add(total, weight, row):
+def _combine(rows, ids, count, values, total):
+    """total = sum_j values[j] rows[ids[j]], four rows at a time."""
     for k in range(len(total)):
-        total[k] += weight * row[k]
+        total[k] = 0.0
+    whole = count - count % 4
+    for j in range(0, whole, 4):
+        one, two, three, four = ids[j], ids[j + 1], ids[j + 2], ids[j + 3]
+        a, b, c, d = values[j], values[j + 1], values[j + 2], values[j + 3]
+        for k in range(len(total)):
+            total[k] += (a * rows[one, k] + b * rows[two, k]) + (c * rows[three, k] + d * rows[four, k])
+    for j in range(whole, count):
+        for k in range(len(total)):
+            total[k] += values[j] * rows[ids[j], k]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _merge(used, title_of, before, batch_of, error_of, last, past, length, merged):
+    """Squared length of the whole change; sum_b E_b p_b of the titles of several entries go to `merged`, in order."""
+    columns, square, row = past.shape[1], 0.0, 0
+    for entry in range(used):
+        if last[title_of[entry]] != entry:
+            continue
+        if before[entry] < 0:
+            square += error_of[entry] * error_of[entry] * length[batch_of[entry]]
+            continue
+        weight, batch, here = error_of[entry], batch_of[entry], before[entry]
+        for k in range(columns):
+            merged[row, k] = weight * past[batch, k]
+        while here >= 0:
+            weight, batch, here = error_of[here], batch_of[here], before[here]
+            for k in range(columns):
+                merged[row, k] += weight * past[batch, k]
+        part = 0.0
+        for k in range(columns):
+            part += merged[row, k] * merged[row, k]
+        square += part
+        row += 1
+    return square
 
 
 @njit(nogil=True, cache=True)
-def _add_rounded(total, weight, row):
-    for k in range(len(total)):
-        total[k] += (weight * row[k] + _WHOLE) - _WHOLE
+def _scatter(used, title_of, before, batch_of, error_of, last, past, merged, factor, total):
+    """Add the change, rounded title by title; and forget the titles."""
+    columns, row = past.shape[1], 0
+    for entry in range(used):
+        title = title_of[entry]
+        if last[title] != entry:
+            continue
+        if before[entry] < 0:
+            weight, batch = factor * error_of[entry], batch_of[entry]
+            for k in range(columns):
+                total[title, k] += (weight * past[batch, k] + _WHOLE) - _WHOLE
+        else:
+            for k in range(columns):
+                total[title, k] += (factor * merged[row, k] + _WHOLE) - _WHOLE
+            row += 1
+    for entry in range(used):
+        last[title_of[entry]] = -1
 
 
 @njit(nogil=True, cache=True)
@@ -66,8 +117,10 @@ def sgd(
     last = np.full(rows, -1, np.int32)
     order = np.empty(most, np.int64)
     past, inner, pull = np.empty((batches, columns)), np.empty(batches), np.empty(batches)
-    length = np.empty(batches)
-    step, change = np.empty(columns), np.empty(columns)
+    length, every = np.empty(batches), np.arange(batches)
+    step, user, merged = np.empty(columns), np.empty(columns), np.empty((min(rows, entries), columns))
+    largest = size * (1 + negatives)
+    drawn, errors, strength = np.empty(largest, np.int32), np.empty(largest), np.empty(size)
     catalogue = np.uint64(rows)
     for row in range(len(slots)):
         low, watched = starts[slots[row]], starts[slots[row] + 1] - starts[slots[row]]
@@ -79,7 +132,9 @@ def sgd(
         if not inside:
             norms[row] = np.nan
             continue
-        seed, user = seeds[row], users[row]
+        seed = seeds[row]
+        for k in range(columns):
+            user[k] = users[row, k]
         used, batch, number = 0, 0, np.uint64(0)
         for _ in range(epochs):
             for place in range(watched - 1, 0, -1):
@@ -88,84 +143,70 @@ def sgd(
                 order[place], order[other] = order[other], order[place]
             number += np.uint64(watched)
             for first in range(0, watched, size):
+                held = min(size, watched - first)
+                count = 0
+                for place in range(held):
+                    own = low + order[first + place]
+                    drawn[count], strength[place] = titles[own], weights[own]
+                    count += 1
+                    for pair in range(0, negatives, 2):
+                        draw = _mixed(seed, number)
+                        number += _ONE
+                        drawn[count] = np.int32(((draw >> _HALF) * catalogue) >> _HALF)
+                        count += 1
+                        if pair + 1 < negatives:
+                            drawn[count] = np.int32(((draw & _LOW) * catalogue) >> _HALF)
+                            count += 1
                 for k in range(columns):
                     past[batch, k] = user[k]
-                    step[k] = 0.0
-                for earlier in range(batch):
-                    inner[earlier] = rate * _dot(past[earlier], user)
-                    pull[earlier] = 0.0
-                length[batch] = _dot(user, user)
-                for place in range(first, min(first + size, watched)):
-                    draw = np.uint64(0)
-                    for kind in range(negatives + 1):
-                        if kind == 0:
-                            title, goal = titles[low + order[place]], 1.0
-                            weight = weights[low + order[place]]
-                        else:
-                            if kind % 2 == 1:
-                                draw = _mixed(seed, number)
-                                number += _ONE
-                                half = draw >> _HALF
-                            else:
-                                half = draw & _LOW
-                            title, goal, weight = np.int32((half * catalogue) >> _HALF), 0.0, 1.0
-                        item = factors[title]
-                        error = _dot(item, user) - goal
+                _dots(past, every, batch + 1, user, inner)
+                length[batch] = inner[batch]
+                pull[:batch] = 0.0
+                _dots(factors, drawn, count, user, errors)
+                j = -1
+                for place in range(held):
+                    errors[j + 1] -= 1.0
+                    for kind in range(1 + negatives):
+                        j += 1
+                        title, error = drawn[j], errors[j]
+                        weight = strength[place] if kind == 0 else 1.0
                         link = last[title]
-                        here = link
-                        while here >= 0:
-                            if batch_of[here] < batch:
-                                error -= error_of[here] * inner[batch_of[here]]
-                            here = before[here]
-                        error *= weight
-                        _add(step, error, item)
-                        here = link
-                        while here >= 0:
-                            if batch_of[here] < batch:
-                                pull[batch_of[here]] += error * error_of[here]
-                            here = before[here]
+                        if link < 0:
+                            error *= weight
+                        else:
+                            here = link
+                            while here >= 0:
+                                if batch_of[here] < batch:
+                                    error -= rate * error_of[here] * inner[batch_of[here]]
+                                here = before[here]
+                            error *= weight
+                            here = link
+                            while here >= 0:
+                                if batch_of[here] < batch:
+                                    pull[batch_of[here]] += error * error_of[here]
+                                here = before[here]
+                        errors[j] = error
                         if link >= 0 and batch_of[link] == batch:
                             error_of[link] += error
-                        else:
-                            title_of[used], before[used] = title, link
-                            batch_of[used], error_of[used] = batch, error
-                            last[title] = used
-                            used += 1
-                for earlier in range(batch):
-                    _add(step, -rate * pull[earlier], past[earlier])
+                            continue
+                        title_of[used], before[used] = title, link
+                        batch_of[used], error_of[used] = batch, error
+                        last[title] = used
+                        used += 1
+                _combine(factors, drawn, count, errors, step)
                 for k in range(columns):
                     user[k] -= rate * step[k]
+                if batch > 0:
+                    _combine(past, every, batch, pull, step)
+                    for k in range(columns):
+                        user[k] += rate * rate * step[k]
                 batch += 1
-        square = 0.0
-        for entry in range(used):
-            if last[title_of[entry]] != entry:
-                continue
-            if before[entry] < 0:
-                square += error_of[entry] * error_of[entry] * length[batch_of[entry]]
-            else:
-                change[:] = 0.0
-                here = np.int32(entry)
-                while here >= 0:
-                    _add(change, error_of[here], past[batch_of[here]])
-                    here = before[here]
-                square += _dot(change, change)
+        for k in range(columns):
+            users[row, k] = user[k]
+        square = _merge(used, title_of, before, batch_of, error_of, last, past, length, merged)
         norm = rate * math.sqrt(square)
         norms[row] = norm
         factor = rate * scale
         if norm > bound:
             factor *= bound / norm
-        for entry in range(used):
-            title = title_of[entry]
-            if last[title] != entry:
-                continue
-            if before[entry] < 0:
-                _add_rounded(total[title], factor * error_of[entry], past[batch_of[entry]])
-            else:
-                change[:] = 0.0
-                here = np.int32(entry)
-                while here >= 0:
-                    _add(change, error_of[here], past[batch_of[here]])
-                    here = before[here]
-                _add_rounded(total[title], factor, change)
-        for entry in range(used):
-            last[title_of[entry]] = -1
+        _scatter(used, title_of, before, batch_of, error_of, last, past, merged, factor, total)
