@@ -95,7 +95,7 @@ def percent(value: float, digits: int = 0) -> str:
 
 
 def cost_svg(costs: OptOutCosts, kind: Kind, width: int, height: int) -> str:
-    """HR@10 against the opt-out rate; bars are one standard deviation over seeds, dashes the same people, all in.
+    """HR@10 against the opt-out rate; bars are one standard deviation over seeds, dots the same people, all in.
 
     All kinds of a study share one scale. The same study gives the same bytes.
 
@@ -119,7 +119,7 @@ def cost_svg(costs: OptOutCosts, kind: Kind, width: int, height: int) -> str:
     ]
     words += [f"popularity: {rate(popular)}"] if popular is not None else []
     description = f"HR@10 over the full catalogue by share of owners who opt out. {'; '.join(words)}"
-    return drawn(width, height, description, paint, salt=kind, right=150)
+    return drawn(width, height, description, paint, salt=kind, right=150 if width > NARROW else 90)
 
 
 def _highest(value: Mean) -> float:
@@ -140,8 +140,8 @@ def _paint(
     width, height = shape
     axes.set_xlim(-0.02, max(*rates, 0.1) + 0.02)
     axes.set_ylim(0, top * 1.08)
-    axes.set_xticks(list(rates), [percent(each) for each in rates])
-    dress(axes, "owners who opt out", "HR@10, full catalogue")
+    axes.set_xticks(list(rates), [f"{100 * each:g}" for each in rates])
+    dress(axes, "% of owners who opt out", "HR@10, full catalogue")
     labels: list[Label] = []
 
     def name(words: str, value: float) -> str:

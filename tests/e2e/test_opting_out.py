@@ -17,7 +17,8 @@ from backrow.simulations.opting_out_results import Mean, OptOutCosts
 from backrow.simulations.pipeline import commit, prepare
 from backrow.simulations.population import device_name
 from backrow.simulations.progress import Progress, ignore
-from backrow.simulations.runner import finish_model
+from backrow.simulations.results import Results
+from backrow.simulations.runner import finish_model, run
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import LISTS, coordinator_key
 from tests.unit.simulations.small_data import two_tastes
@@ -102,6 +103,16 @@ def test_those_who_left_are_in_no_cohort_and_in_no_sum(views: Path, tmp_path: Pa
     release = finished.trained.outcome.releases[0]
     assert np.allclose(release.values[:24, 0], counts, atol=1e-4)
     assert verify(tmp_path, coordinator_key(3).public, lists=lists).passed
+
+
+def test_the_report_of_an_ordinary_run_says_how_those_who_left_are_served(views: Path, tmp_path: Path) -> None:
+    results = run(scenario(views, 8.0, consent={"opt_outs": 0.4}), tmp_path / "run", baselines=False)
+    assert [row.group for row in results.groups] == ["everyone", "stayed", "left"]
+    assert results.groups[0].hr_at_10 == results.rows[0].hr_at_10
+    assert Results.from_json((tmp_path / "run" / "results.json").read_bytes()).groups == results.groups
+    html = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    assert "<h2>Those who stayed, and those who left</h2>" in html
+    assert f"<td>{results.groups[2].devices}</td>" in html
 
 
 def test_those_who_left_still_get_recommendations_of_their_own(data_dir: Path, tmp_path: Path) -> None:
