@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,9 @@ from backrow.server.settings import RunSettings, commit_schedule
 from backrow.simulations.consents import Changes, draw_owners, fewest_present
 from backrow.simulations.datasets.dataset import Dataset, Interactions
 from backrow.simulations.datasets.registry import load
+from backrow.simulations.engine.compute import whole_cohorts
 from backrow.simulations.event_generator import generate
+from backrow.simulations.memory import Run, available_bytes, foresee
 from backrow.simulations.population import Population
 from backrow.simulations.scenario import GENERATED, ConsentSection, Scenario
 from backrow.simulations.splits import Split, make_split, tuning_view
@@ -156,6 +159,8 @@ def run_id(scenario: Scenario, dataset: Dataset) -> str:
     left_out |= {"generated": True, "evaluation": {"sample"}}  # the data's fingerprint says it; nothing hangs on it
     if scenario.consent == ConsentSection():
         left_out["consent"] = True  # it names what it named before there was this section
+    if scenario.sgd == SgdSection():
+        left_out["sgd"] = True  # likewise
     if scenario.retrain is None:
         left_out["retrain"] = True  # likewise
     settings = scenario.model_dump_json(exclude=left_out)
@@ -197,6 +202,30 @@ def _earlier(scenario: Scenario) -> Earlier | None:
     return Earlier(said.run, said.entries, said.ledger, said.left_out, said.root, said.mu, said.releases)
 
 
+def _extent(scenario: Scenario, population: Population, schedule: Schedule) -> Run:
+    """What decides how much memory a run needs."""
+    return Run(
+        plans=schedule.rounds,
+        devices=len(population),
+        events=len(population.titles),
+        nodes=scenario.nodes,
+        at_once=os.cpu_count() or 1,
+        ray=scenario.engine == "flower",
+        workers=scenario.cohort.workers,
+        whole=scenario.cohort.whole and all(whole_cohorts(plan, scenario.trainer) for plan in schedule.rounds),
+        in_memory=not isinstance(population.titles, np.memmap),
+    )
+
+
+def _numbers_of(scenario: Scenario) -> tuple[tuple[str, float], ...]:
+    """What the trainer is told besides alpha0 and ridge."""
+    section = {"opacus-event": ("event", scenario.event), "sgd": ("sgd", scenario.sgd)}.get(scenario.trainer)
+    if section is None:
+        return ()
+    prefix, numbers = section
+    return tuple((f"{prefix}_{name}", float(value)) for name, value in numbers.model_dump().items())
+
+
 def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     """The schedule of a scenario, and its claim, checked by every accountant before anything runs."""
     privacy, model = scenario.privacy, scenario.model
@@ -226,13 +255,12 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         adversaries=privacy.adversaries,
         dropouts=privacy.dropouts,
         catalogue=catalogue_digest(prepared.dataset.catalogue.ids),
-        event=tuple((f"event_{name}", float(value)) for name, value in scenario.event.model_dump().items())
-        if scenario.trainer == "opacus-event"
-        else (),
+        event=_numbers_of(scenario),
     )
     if aggregation is Aggregation.SECURE:
         fewest = max(granting, settings.minimum)  # refused now, not at the first round
         neighbourhood(fewest, Tolerance(privacy.adversaries, privacy.dropouts))
     program = ModelProgram.start(settings, prepared.dataset.catalogue.features())
     schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
+    foresee(_extent(scenario, prepared.population, schedule), available_bytes())
     return Committed(settings, program, schedule, claim(schedule), _earlier(scenario))

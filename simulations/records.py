@@ -6,11 +6,17 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from backrow.privacy.errors import DataError
 from backrow.server.strategy import RoundReport
 from backrow.simulations.consents import consent_notes
+from backrow.simulations.datasets.dataset import Dataset
+from backrow.simulations.engine.compute import whole_cohorts
 from backrow.simulations.pipeline import Committed, Prepared, changes_of
+from backrow.simulations.results import Computed
 from backrow.simulations.scenario import GENERATED, Scenario
 from backrow.simulations.training import Trained
+
+FINGERPRINT = "data.sha256"
 
 
 def round_row(report: RoundReport) -> dict[str, Any]:
@@ -37,9 +43,36 @@ def round_row(report: RoundReport) -> dict[str, Any]:
     }
 
 
+def computed_of(scenario: Scenario, committed: Committed) -> Computed:
+    """How edges answered, over all rounds."""
+    trainer = committed.settings.trainer
+    whole = {scenario.cohort.whole and whole_cohorts(plan, trainer) for plan in committed.schedule.rounds}
+    return "both" if len(whole) > 1 else "cohorts" if True in whole else "devices"
+
+
 def write_metrics(path: Path, rounds: list[dict[str, Any]]) -> None:
     """metrics.parquet: one row per round. Nothing in it comes from a single device."""
     pq.write_table(pa.Table.from_pylist(rounds), path)
+
+
+def keep_fingerprint(folder: Path, dataset: Dataset) -> None:
+    """data.sha256: which data a run began with."""
+    (folder / FINGERPRINT).write_text(f"{dataset.fingerprint}\n", encoding="ascii")
+
+
+def check_fingerprint(folder: Path, dataset: Dataset) -> None:
+    """Return if the data is what the run in this folder began with, or nobody wrote that down.
+
+    Raises:
+        DataError: it is not.
+    """
+    path = folder / FINGERPRINT
+    began = path.read_text(encoding="ascii").strip() if path.exists() else dataset.fingerprint
+    if began != dataset.fingerprint:
+        raise DataError(
+            f"the data {dataset.name} has changed since this run began (SHA-256 {began[:12]}... then, "
+            f"{dataset.fingerprint[:12]}... now): what was spent was spent on the other; restore it, or begin a new run"
+        )
 
 
 def warnings_of(prepared: Prepared, committed: Committed, trained: Trained) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The main job: one scenario in, one run folder out.
 
-The folder holds run.toml, results.json, metrics.parquet, the ledger (ledger.jsonl, checkpoint, policy.toml,
-coordinator.pub), releases/ (the released noisy sums), bundle/ and report.html. It holds no watch history.
+The folder holds run.toml, data.sha256, results.json, metrics.parquet, the ledger (ledger.jsonl, checkpoint,
+policy.toml, coordinator.pub), releases/ (the released noisy sums), bundle/ and report.html. It holds no watch history.
 """
 
 import shutil
@@ -22,15 +22,22 @@ from backrow.privacy.plan import Noise
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.registry import write_bundle
 from backrow.server.strategy import Outcome, RoundReport
-from backrow.simulations.engine.compute import whole_cohorts
 from backrow.simulations.evaluation import baseline_rows, evaluated_rows, model_scorer, released_figures
 from backrow.simulations.groups import served_groups
 from backrow.simulations.left_out import leave_out, read_left_out, terms_of
 from backrow.simulations.pipeline import Committed, Prepared, changes_of, commit, prepare
 from backrow.simulations.progress import Observer, Progress, ignore
-from backrow.simulations.records import notes_of, round_row, warnings_of, write_metrics
+from backrow.simulations.records import (
+    check_fingerprint,
+    computed_of,
+    keep_fingerprint,
+    notes_of,
+    round_row,
+    warnings_of,
+    write_metrics,
+)
 from backrow.simulations.report.run_report import write_report
-from backrow.simulations.results import Computed, Released, Results, Row
+from backrow.simulations.results import Released, Results, Row
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
 
@@ -78,6 +85,7 @@ def run(
         (draft / "run.toml").write_text(scenario.to_toml(), encoding="utf-8")
         key = coordinator_key(scenario.seed).public.hex()
         (draft / "coordinator.pub").write_text(f"{key}\n", encoding="ascii")
+        keep_fingerprint(draft, prepared.dataset)
         if begin is not None:
             begin(draft)
         return _run_into(draft, scenario, prepared, committed, observe, baselines)
@@ -91,7 +99,8 @@ def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, base
         folder: the run folder's final name.
 
     Raises:
-        BookError: data or settings are no longer those of the ledger.
+        DataError: the data is no longer what it was.
+        BookError: settings are no longer those of the ledger.
         LedgerError and its kin: the ledger is damaged.
     """
     draft = unfinished_name(folder)
@@ -100,6 +109,7 @@ def resume(scenario: Scenario, folder: Path, *, observe: Observer = ignore, base
         return run(scenario, folder, observe=observe, baselines=baselines)
     refuse_existing(folder)
     prepared = prepare_loudly(scenario, observe)
+    check_fingerprint(draft, prepared.dataset)
     if scenario.retrain is not None:
         prepared, baselines = leave_out(prepared, read_left_out(draft)), False
     committed = commit(scenario, prepared)
@@ -141,7 +151,7 @@ def _run_into(
         nodes=scenario.nodes,
         aggregation=committed.settings.aggregation.value,
         noise="once" if {plan.noise for plan in committed.schedule.rounds} == {Noise.ONCE} else "shares",
-        computed=_computed(scenario, committed),
+        computed=computed_of(scenario, committed),
         masked_messages=sum(report.masked for report in finished.trained.outcome.reports),
         dataset=prepared.dataset.name,
         split=prepared.split.name,
@@ -159,13 +169,6 @@ def _run_into(
     results.write(folder / "results.json")
     write_report(folder, results, rounds)
     return results
-
-
-def _computed(scenario: Scenario, committed: Committed) -> Computed:
-    """How edges answered, over all rounds."""
-    trainer = committed.settings.trainer
-    whole = {scenario.cohort.whole and whole_cohorts(plan, trainer) for plan in committed.schedule.rounds}
-    return "both" if len(whole) > 1 else "cohorts" if True in whole else "devices"
 
 
 def refuse_existing(folder: Path) -> None:

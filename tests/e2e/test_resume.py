@@ -14,6 +14,7 @@ import pytest
 from backrow.client.edge import SimulatedEdge
 from backrow.client.secure import Memory
 from backrow.privacy import wire
+from backrow.privacy.errors import DataError
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry, VoidEntry
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.verification import verify_files
@@ -137,6 +138,33 @@ def test_a_run_killed_within_a_secure_sum_goes_on_without_that_round(
     ended = rounds_of(tmp_path / "run")
     assert len(ended) == RELEASES
     assert [number for number, digest in ended.items() if digest == "void"] == [killed]
+
+
+def test_data_that_changed_under_a_resumed_run_is_noticed(
+    views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, left = os.fsync, 12
+
+    def kill(handle: int) -> None:
+        nonlocal left
+        left -= 1
+        if not left:
+            raise KilledError
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", kill)
+    with pytest.raises(KilledError):
+        run(scenario(views), tmp_path / "run", baselines=False)
+    monkeypatch.setattr(os, "fsync", real)
+    whole = views.read_text()
+    views.write_text(whole.replace("u5,", "u6,", 1))
+    before = {path: path.read_bytes() for path in (tmp_path / "run.unfinished").rglob("*") if path.is_file()}
+    with pytest.raises(DataError, match="has changed since this run began"):
+        resume(scenario(views), tmp_path / "run", baselines=False)
+    assert {path: path.read_bytes() for path in before} == before
+    views.write_text(whole)
+    resume(scenario(views), tmp_path / "run", baselines=False)
+    assert len(rounds_of(tmp_path / "run")) == RELEASES
 
 
 def test_a_run_killed_for_real_again_and_again_comes_to_its_end(views: Path, tmp_path: Path) -> None:

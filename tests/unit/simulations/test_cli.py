@@ -113,7 +113,7 @@ def test_a_wrong_usage_exits_with_2(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_run_folder_holds_everything_and_a_report_that_names_the_claim(run: Path) -> None:
     assert {path.name for path in run.iterdir()} == {
-        "run.toml", "results.json", "metrics.parquet", "coordinator.pub", "report.html", BUNDLE,
+        "run.toml", "results.json", "metrics.parquet", "coordinator.pub", "data.sha256", "report.html", BUNDLE,
         "ledger.jsonl", "checkpoint", "policy.toml", "releases", "auditor", "coordinator",
     }  # fmt: skip
     results = Results.from_json((run / "results.json").read_text())
