@@ -26,7 +26,7 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
             return Steps(0, 0.0)
         case "subspace":
             return Steps(1, 0.0)
-        case "gradient" | "opacus" | "opacus-event":
+        case "gradient" | "sgd" | "opacus" | "opacus-event":
             if budget < 2:
                 return Steps(6, 2.0)
             if budget < 5:
@@ -34,4 +34,4 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
             if budget < 15:
                 return Steps(16, 3.0)
             return Steps(24, 3.0 if epsilon is not None else 6.0)
-    raise ValueError(f"unknown trainer {trainer!r}: use prior, subspace, gradient, opacus or opacus-event")
+    raise ValueError(f"unknown trainer {trainer!r}: use prior, subspace, gradient, sgd, opacus or opacus-event")

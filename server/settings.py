@@ -19,7 +19,7 @@ class RunSettings:
     """The public numbers of a run. Whoever knows them knows the schedule and its cost.
 
     Attributes:
-        trainer: `subspace`, `gradient`, `opacus`, `opacus-event`, or `prior` (counts only).
+        trainer: `subspace`, `gradient`, `sgd`, `opacus`, `opacus-event`, or `prior` (counts only).
         epsilon: budget of everything released; None claims no privacy.
         delta: failure probability, in (0, 1).
         titles: size of the public catalogue.
@@ -41,7 +41,7 @@ class RunSettings:
             `minimum` devices among which all adversaries of the population stay and leave theirs out.
         sentinels: coordinates of every release that no device touches, at least; 0: none.
         catalogue: which titles the rows are (`privacy.bundle.catalogue_digest`).
-        event: settings of the event-level trainer, passed on to devices.
+        event: settings of the trainers `opacus-event` and `sgd`, passed on to devices.
     """
 
     run_id: str

@@ -28,7 +28,7 @@ from backrow.simulations.engine.compute import whole_cohorts
 from backrow.simulations.event_generator import generate
 from backrow.simulations.memory import Run, available_bytes, foresee
 from backrow.simulations.population import Population
-from backrow.simulations.scenario import GENERATED, ConsentSection, Scenario
+from backrow.simulations.scenario import GENERATED, ConsentSection, Scenario, SgdSection
 from backrow.simulations.splits import Split, make_split, tuning_view
 
 DAY = 86_400

@@ -19,7 +19,7 @@ GENERATED = "generated"
 """The data set that `[generated]` describes."""
 
 EngineName = Literal["inprocess", "flower"]
-TrainerName = Literal["gradient", "subspace", "opacus", "opacus-event", "prior"]
+TrainerName = Literal["gradient", "subspace", "sgd", "opacus", "opacus-event", "prior"]
 BaselineName = Literal["popularity", "puresvd", "ease", "ials"]
 ProtocolName = Literal["full", "ncf"]
 
@@ -200,6 +200,22 @@ class EventSection(Section):
         return self
 
 
+class SgdSection(Section):
+    """Local epochs; read by the trainer `sgd` only.
+
+    Attributes:
+        learning_rate: step of a device, on the summed gradient of a mini-batch, > 0.
+        batch: watched titles of a mini-batch.
+        negatives: titles drawn for each of them from the whole catalogue.
+        epochs: passes over the local history, each with fresh negatives.
+    """
+
+    learning_rate: float = Field(default=0.02, gt=0)
+    batch: int = Field(default=32, ge=1, le=65_536)
+    negatives: int = Field(default=4, ge=1, le=1_024)
+    epochs: int = Field(default=1, ge=1, le=1_000)
+
+
 class EvaluationSection(Section):
     """What is measured. Ground truth of the simulator: nothing of it is ever released (`evaluation_share` is).
 
@@ -250,6 +266,7 @@ class Scenario(Section):
     cohort: CohortSection = CohortSection()
     consent: ConsentSection = ConsentSection()
     event: EventSection = EventSection()
+    sgd: SgdSection = SgdSection()
     evaluation: EvaluationSection = EvaluationSection()
     retrain: RetrainSection | None = None
 

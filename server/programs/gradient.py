@@ -25,8 +25,9 @@ class GradientProgram:
         averaged: how many of the last rounds' factors the model is the mean of (Polyak & Juditsky 1992):
             free post-processing that takes noise out of the last steps.
         total: sum of the factors of the averaged rounds so far, and how many they are.
-        trainer: who answers: `gradient` or an Opacus trainer.
+        trainer: who answers: `gradient`, `sgd` or an Opacus trainer.
         settings: public numbers the trainer needs (alpha0, ridge, ...).
+        clip_norm: of an answer.
     """
 
     factors: FloatArray
@@ -38,6 +39,7 @@ class GradientProgram:
     total: tuple[FloatArray, int]
     trainer: str
     settings: dict[str, float]
+    clip_norm: float = CLIP_NORM
 
     @classmethod
     def start(
@@ -54,7 +56,7 @@ class GradientProgram:
         return cls(prior, rest, population, learning_rate, rounds, (rounds + 1) // 2, (rest, 0), trainer, settings)
 
     def schema(self) -> QuerySchema:
-        return QuerySchema(Query.GRADIENT, self.factors.shape[0], self.factors.shape[1], CLIP_NORM)
+        return QuerySchema(Query.GRADIENT, self.factors.shape[0], self.factors.shape[1], self.clip_norm)
 
     def ask(self) -> Question:
         return Question(self.trainer, {"factors": self.factors}, self.settings)
@@ -63,7 +65,7 @@ class GradientProgram:
         """One step by the sum over the public N, never over how many answered. A void round only passes."""
         state = replace(self, rounds_left=self.rounds_left - 1)
         if answer is not None:
-            velocity = MOMENTUM * self.velocity + answer.values / (self.population * CLIP_NORM)
+            velocity = MOMENTUM * self.velocity + answer.values / (self.population * self.clip_norm)
             state = replace(state, velocity=velocity, factors=self.factors - self.learning_rate * velocity)
         if state.rounds_left < self.averaged:
             total, count = self.total

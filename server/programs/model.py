@@ -10,6 +10,7 @@ from backrow.server.programs.base import PUBLISHED, Answer, FactorProgram, Float
 from backrow.server.programs.gradient import GradientProgram
 from backrow.server.programs.metrics import ReleasedMetrics, released_metrics
 from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
+from backrow.server.programs.sgd import start_sgd
 from backrow.server.programs.subspace import SubspaceProgram
 from backrow.server.settings import RunSettings
 
@@ -130,4 +131,9 @@ class ModelProgram:
                     settings.trainer,
                     numbers,
                 )
-        raise ValueError(f"unknown trainer {settings.trainer!r}: use prior, subspace, gradient, opacus or opacus-event")
+            case "sgd":
+                numbers = {"alpha0": settings.alpha0, "ridge": settings.ridge, **dict(settings.event)}
+                return start_sgd(self._prior(), settings.population, settings.rounds, settings.learning_rate, numbers)
+        raise ValueError(
+            f"unknown trainer {settings.trainer!r}: use prior, subspace, gradient, sgd, opacus or opacus-event"
+        )
