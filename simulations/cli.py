@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from backrow.privacy.errors import BackrowError
-from backrow.simulations import cli_data, cli_opting_out, cli_recommend, cli_retrain, telemetry
+from backrow.simulations import cli_budget, cli_data, cli_opting_out, cli_recommend, cli_retrain, cli_study, telemetry
 
 TRACEBACK = "BACKROW_TRACEBACK"
 """Set it to see where an unexpected error came from."""
@@ -99,6 +99,14 @@ app.command(name="retrain-from", epilog="Example: backrow retrain-from runs/firs
 app.command(name="opt-out-cost", epilog="Example: backrow opt-out-cost examples/ml-1m.toml --rates 0,.3,.6,.9")(
     cli_opting_out.opt_out_cost
 )
+app.command(name="sweep", epilog="Example: backrow sweep examples/ml-1m.toml --grid privacy.epsilon=1,2,4,8 --jobs 2")(
+    cli_study.sweep
+)
+app.command(name="plan", epilog="Example: backrow plan examples/ml-100k.toml --epsilon 1,3 --devices 1000,10000")(
+    cli_study.plan
+)
+app.command(name="compare", epilog="Example: backrow compare runs/ml-100k-1 runs/ml-100k-2")(cli_study.compare)
+app.add_typer(cli_budget.app, name="budget")
 app.add_typer(cli_data.app, name="data")
 
 

@@ -110,17 +110,25 @@ def _apply(override: str, table: Table) -> str:
         table = table.setdefault(part, {})
         if not isinstance(table, dict):
             raise ScenarioError(f"--set {override!r}: {'.'.join(parts[:depth])} is a value, not a section")
-    table[parts[-1]] = _value(override, text.strip())
+    table[parts[-1]] = parse_value(f"--set {override!r}", text.strip())
     return ".".join(parts)
 
 
-def _value(override: str, text: str) -> object:
+def parse_value(said: str, text: str) -> object:
+    """A TOML value, or a bare word as text.
+
+    Args:
+        said: names the source in the refusal.
+
+    Raises:
+        ScenarioError: it is neither.
+    """
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         if _BARE_WORD.fullmatch(text):
             return text
-        raise ScenarioError(f"--set {override!r}: {text!r} is no TOML value; put text in quotes") from None
+        raise ScenarioError(f"{said}: {text!r} is no TOML value; put text in quotes") from None
     return parsed["value"]
 
 
@@ -151,14 +159,14 @@ def _sentence(error: ErrorDetails, source: str, overridden: Mapping[str, str]) -
             known = list(known_keys())
             if isinstance(value, dict):
                 known = list(dict.fromkeys(name.partition(".")[0] for name in known if "." in name))
-            return f"unknown {'section' if isinstance(value, dict) else 'key'} {key} in {source}{_meant(key, known)}"
+            return f"unknown {'section' if isinstance(value, dict) else 'key'} {key} in {source}{meant(key, known)}"
         case "missing" if key == "data":
             return f'{source} does not say which data: add [data] with name = "ml-100k" or a path'
         case "model_type" | "model_attributes_type":
             return f"{key} in {source} must be a section, [{key}], got {_shown(value)}"
         case "literal_error":
             choices = _choices(error["loc"])
-            return f"{key} in {source} must be one of {', '.join(choices)}, got {_shown(value)}{_meant(value, choices)}"
+            return f"{key} in {source} must be one of {', '.join(choices)}, got {_shown(value)}{meant(value, choices)}"
         case "too_short" | "string_too_short":
             return f"{key} in {source} must not be empty"
         case "value_error":
@@ -181,7 +189,7 @@ def _choices(location: tuple[int | str, ...]) -> list[str]:
     return [str(choice) for literal in literals for choice in get_args(literal)]
 
 
-def _meant(said: object, known: list[str]) -> str:
+def meant(said: object, known: list[str]) -> str:
     """A suggestion: the closest key, or the one with the same last word in another section."""
     if not isinstance(said, str):
         return ""

@@ -1,0 +1,304 @@
+"""What the pages of `sweep` and `plan` say."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from backrow.simulations.report.curves import Chart, Curve, Dot
+from backrow.simulations.report.page import Figure, Line, Table
+from backrow.simulations.report.study import Content
+from backrow.simulations.results import Row
+from backrow.simulations.study.intervals import CONFIDENCE, Mean
+from backrow.simulations.study.plan import Plan
+from backrow.simulations.study.sweep import Sweep
+from backrow.simulations.wording import NOTHING, duration, rate, terms
+
+SIMULATED = "simulated: no production claim"
+TRUTH = "Hit rates are ground truth of the simulator, which knows every history; they are never released."
+_OVER_SEEDS = (
+    f"Intervals are Student's t over seeds, {CONFIDENCE * 100:.0f} %: they cover the noise and whatever else a seed "
+    "draws, not which viewers, titles or held-out titles there are. Few seeds that agree by chance give an interval "
+    "that is too short."
+)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """An interval as "0.081 .. 0.087", or a dash of a single seed."""
+    return NOTHING if low is None or high is None else f"{rate(low)} .. {rate(high)}"
+
+
+def sweep_content(sweep: Sweep) -> Content:
+    """The page of a sweep."""
+    lines = [line for line in sweep.summary() if line["protocol"] == _shown(sweep)]
+    ours = [line for line in lines if line["model"] == "backrow"]
+    others = [line for line in lines if line["model"] != "backrow"]
+    private = [row for record in sweep.records for row in record.rows if row.private]
+    keys = [axis.key for axis in sweep.axes]
+    named = ", ".join(f"{axis.key} {', '.join(map(str, axis.values))}" for axis in sweep.axes)
+    return Content(
+        title=f"backrow sweep on {sweep.dataset}",
+        eyebrow=f"sweep · {sweep.dataset} · split {sweep.split}",
+        headline=_sweep_headline(ours),
+        terms=" · ".join(terms(private)) if private else "no privacy is claimed",
+        meaning=(f"{named or 'one point'}; {len({record.seed for record in sweep.records})} seeds.",),
+        stamp=SIMULATED,
+        warnings=tuple(f"{_where(record.point, record.seed)} failed: {record.error}" for record in sweep.failed),
+        figures=_best(ours, keys),
+        charts=_sweep_charts(sweep, ours, others),
+        tables=(_sweep_table(sweep, [*ours, *others], keys),),
+        reading=(
+            TRUTH,
+            _OVER_SEEDS,
+            "Each run has its own budget. Whoever sees two runs on the same devices must count both: a sweep is for "
+            "choosing on data that may be looked at, and choosing is outside epsilon.",
+        ),
+        facts=(
+            ("Data set", f"{sweep.dataset}, {sweep.devices:,} viewers, one device each, {sweep.titles:,} titles"),
+            ("Trainer", sweep.scenario.trainer),
+            ("Cells", f"{len(sweep.records)}, {sweep.skipped} of them finished before, {len(sweep.failed)} failed"),
+            ("This call", duration(sweep.seconds)),
+        ),
+        footer="Every figure is in sweep.parquet, the means in summary.parquet, the scenario in sweep.json.",
+    )
+
+
+def _shown(sweep: Sweep) -> str:
+    return sweep.scenario.evaluation.protocols[0]
+
+
+def _where(point: dict[str, Any], seed: int) -> str:
+    return ", ".join([*(f"{key} {value}" for key, value in point.items()), f"seed {seed}"])
+
+
+def _sweep_headline(ours: Sequence[dict[str, Any]]) -> str:
+    found = [line["hr@10"] for line in ours]
+    return f"HR@10 from {rate(min(found))} to {rate(max(found))}" if found else "No cell was finished"
+
+
+def _best(ours: Sequence[dict[str, Any]], keys: Sequence[str]) -> tuple[Figure, ...]:
+    """The first and last point, and the best."""
+    if not ours or not keys:
+        return ()
+    chosen = {id(line): line for line in (ours[0], max(ours, key=lambda line: line["hr@10"]), ours[-1])}
+    return tuple(
+        Figure(rate(line["hr@10"]), "HR@10 at " + ", ".join(f"{key.rpartition('.')[2]} {line[key]}" for key in keys))
+        for line in chosen.values()
+    )
+
+
+def _sweep_charts(
+    sweep: Sweep, ours: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]
+) -> tuple[tuple[Chart, str], ...]:
+    if not ours or not sweep.axes:
+        return ()
+    first, *rest = sweep.axes
+    numbers = [value for value in first.values if isinstance(value, int | float) and not isinstance(value, bool)]
+    log = len(numbers) > 1 and min(numbers) > 0
+    place = {value: float(value) if value in numbers else None for value in first.values}
+    if not numbers:
+        place = {value: float(position) for position, value in enumerate(first.values)}
+    groups: dict[tuple[Any, ...], list[Dot]] = {}
+    levels = [(line["model"], line["hr@10"]) for line in others]
+    for line in ours:
+        name = tuple(line[axis.key] for axis in rest)
+        at = place[line[first.key]]
+        if at is None:
+            levels.append((f"{first.key.rpartition('.')[2]} {line[first.key]}", line["hr@10"]))
+        else:
+            groups.setdefault(name, []).append(Dot(at, line["hr@10"], line["hr@10 low"], line["hr@10 high"]))
+    curves = tuple(
+        Curve(", ".join(map(str, name)) or sweep.scenario.trainer, tuple(sorted(dots, key=lambda dot: dot.x)))
+        for name, dots in groups.items()
+    )
+    ticks = tuple((at, str(value)) for value, at in place.items() if at is not None)
+    chart = Chart(
+        f"{first.key}{' (log scale)' if log else ''}", f"HR@10, {_catalogue(_shown(sweep))}", curves, ticks,
+        tuple(levels), log=log,
+    )  # fmt: skip
+    return ((chart, "Bars: 95 % interval of the mean over seeds. Dashed: models without a place on the axis."),)
+
+
+def _catalogue(protocol: str) -> str:
+    return "full catalogue" if protocol == "full" else "NCF protocol"
+
+
+def _sweep_table(sweep: Sweep, lines: Sequence[dict[str, Any]], keys: Sequence[str]) -> Table:
+    cells = [
+        Line(
+            (
+                str(line["model"]),
+                *(str(line.get(key, NOTHING)) for key in keys),
+                rate(line["hr@10"]),
+                interval(line["hr@10 low"], line["hr@10 high"]),
+                rate(line["ndcg@10"]),
+                interval(line["ndcg@10 low"], line["ndcg@10 high"]),
+                str(line["releases"] or NOTHING),
+                str(line["seeds"]),
+                duration(line["seconds"]),
+            ),
+            line["epsilon"] is not None,
+        )
+        for line in lines
+    ]
+    head = (
+        "model",
+        *(key.rpartition(".")[2] for key in keys),
+        "HR@10",
+        "95 %",
+        "NDCG@10",
+        "95 %",
+        "releases",
+        "seeds",
+        "time",
+    )
+    lead = f"Means over seeds; {_catalogue(_shown(sweep))}, {sweep.titles:,} titles."
+    foot = "Time: of training one cell. Baselines see every history and claim no privacy; they are fitted once."
+    return Table("Every point", lead, head, tuple(cells), names=1, foot=foot, compares=True)
+
+
+def plan_content(plan: Plan) -> Content:
+    """The page of a plan."""
+    curves = tuple(
+        Curve(f"ε {epsilon:g}", tuple(_dot(p.devices, p.quality) for p in plan.points if p.epsilon == epsilon))
+        for epsilon in plan.epsilons
+    )
+    ticks = tuple((float(size), f"{size:,}") for size in plan.sizes)
+    levels = (("target", plan.target), ("popularity", plan.popularity), ("without noise", plan.noiseless))
+    up = "HR@10, full catalogue"
+    charts = [
+        (
+            Chart("devices (log scale)", up, curves, ticks, levels),
+            "Re-scaled from the real devices, no private run of so many. Bars: 95 % over seeds.",
+        )
+    ]
+    if plan.checks:
+        charts.append((_check_chart(plan, up), "The re-scaling beside real samples: both lines should be one."))
+    return Content(
+        title=f"backrow plan on {plan.dataset}",
+        eyebrow=f"plan · {plan.dataset} re-scaled",
+        headline=f"How many devices reach HR@10 {rate(plan.target)}",
+        terms=f"delta {plan.delta:g} · unit device · adjacency zero-out · every epsilon covers all releases of its run",
+        meaning=(
+            f"Real data, re-scaled: {plan.population:,} real devices of {plan.dataset} play more or fewer by having "
+            "the noise of every release scaled. That is a forecast, and no claim about anybody.",
+        ),
+        stamp=SIMULATED,
+        figures=tuple(
+            Figure(_devices_words(plan.devices_for(epsilon)), f"devices at epsilon {epsilon:g}")
+            for epsilon in plan.epsilons
+        ),
+        charts=tuple(charts),
+        tables=(_plan_table(plan), *([_check_table(plan)] if plan.checks else [])),
+        reading=(
+            TRUTH,
+            _OVER_SEEDS,
+            "The noise of a release does not grow with the population, and what devices say together does: n devices "
+            "at an epsilon see, against it, N / n times the noise of the real N.",
+            "What the re-scaling leaves out: more devices know more of rare titles, and fewer know less; a floor under "
+            "popularity of one device's whole answer, which weighs more among few; other tastes. The check shows how "
+            "far that led astray on these data, below the real size; above it nothing can be checked here.",
+            "Between the points that were run, answers are interpolated in the logarithm of devices or epsilon.",
+        ),
+        facts=(
+            ("Data set", f"{plan.dataset}, {plan.population:,} viewers, one device each"),
+            ("Trainer", f"{plan.trainer}, with the rounds and step of the epsilon that is asked about"),
+            ("Target", f"HR@10 {rate(plan.target)}; without noise {rate(plan.noiseless)}"),
+        ),
+        footer="Every run is a file in cells/; a plan that was killed goes on from there.",
+    )
+
+
+def _dot(x: float, mean: Mean) -> Dot:
+    return Dot(float(x), mean.value, mean.low, mean.high)
+
+
+def _devices_words(value: float | None) -> str:
+    if value is None:
+        return "fewer than asked"
+    return "more than asked" if math.isinf(value) else f"{_rounded(value):,}"
+
+
+def _rounded(value: float) -> int:
+    """Two digits: an interpolated forecast has no more."""
+    digits = max(0, len(str(round(value))) - 2)
+    return int(math.ceil(value / 10**digits) * 10**digits)
+
+
+def _plan_table(plan: Plan) -> Table:
+    by = {(p.epsilon, p.devices): p.quality for p in plan.points}
+    lines = [
+        Line(
+            (
+                f"{size:,}",
+                *(
+                    f"{rate(by[epsilon, size].value)} ({interval(by[epsilon, size].low, by[epsilon, size].high)})"
+                    for epsilon in plan.epsilons
+                ),
+                _epsilon_words(plan.epsilon_for(size)),
+            ),
+            size == plan.population,
+        )
+        for size in plan.sizes
+    ]
+    head = ("devices", *(f"HR@10 at ε {epsilon:g}" for epsilon in plan.epsilons), "ε for the target")
+    lead = "Down: more devices. Across: a larger epsilon. In brackets: 95 % over seeds."
+    return Table(
+        "Devices and epsilon",
+        lead,
+        head,
+        tuple(lines),
+        names=1,
+        foot=f"Bold: as many as there really are. Target: HR@10 {rate(plan.target)}.",
+        compares=True,
+    )
+
+
+def _epsilon_words(value: float | None) -> str:
+    if value is None:
+        return "less than asked"
+    return "more than asked" if math.isinf(value) else f"{value:.2g}"
+
+
+def _check_chart(plan: Plan, up: str) -> Chart:
+    ascending = sorted(plan.checks, key=lambda check: check.devices)
+    curves = (
+        Curve("real sample", tuple(_dot(check.devices, check.real) for check in ascending)),
+        Curve("re-scaled", tuple(_dot(check.devices * 1.03, check.predicted) for check in ascending)),
+    )
+    ticks = tuple((float(check.devices), f"{check.devices:,}") for check in ascending)
+    return Chart(
+        f"devices (log scale), epsilon {plan.checked:g}", up, curves, ticks, (("popularity", plan.popularity),)
+    )
+
+
+def _check_table(plan: Plan) -> Table:
+    lines = tuple(
+        Line(
+            (
+                f"{c.devices:,}",
+                _with(c.real),
+                _with(c.predicted),
+                f"{c.error:+.4f}",
+                f"{c.error / c.real.value:+.0%}".replace("%", " %"),
+            )
+        )
+        for c in plan.checks
+    )
+    worst = max((abs(check.error) for check in plan.checks), default=0.0)
+    head = ("devices", "HR@10, real sample", "HR@10, re-scaled", "error", "relative")
+    lead = (
+        f"Devices drawn at random from the real {plan.population:,} train at epsilon {plan.checked:g} by themselves, "
+        "and everybody is asked. Beside it, all of them with the noise of so few."
+    )
+    foot = f"Largest error {worst:.4f}. In brackets: 95 % over seeds."
+    return Table("Does re-scaling hold?", lead, head, lines, names=1, foot=foot, compares=False)
+
+
+def _with(mean: Mean) -> str:
+    return f"{mean.value:.4f} ({interval(mean.low, mean.high)})"
+
+
+def rows_terms(rows: Sequence[Row]) -> str:
+    """What must stand beside the epsilons of these rows."""
+    private = [row for row in rows if row.private]
+    return " · ".join(terms(private)) if private else "no privacy is claimed"
