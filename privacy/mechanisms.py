@@ -29,6 +29,9 @@ _WORDS = 4
 """Words of a candidate: cell, acceptance (high, low), offset inside the cell."""
 _CHUNK = 2**14
 """Candidates at a time. Fits the cache; does not change what is sampled."""
+_LEADING = 17
+_TRAILING = np.uint64(64 - _LEADING)
+"""Leading bits of a word, by which most cells are found; and the others."""
 
 _RELATIVE_ERROR = 2.0**-47
 _TAIL_MASS = math.erfc(_REACH / math.sqrt(2))
@@ -120,6 +123,7 @@ class _Table:
         ends: cumulative weights without the last (which is 2^64), shape (cells - 1,).
         per_weight: 1 / weight, times the constant that keeps every acceptance probability below 1.
         surely: acceptance probability that holds for the whole cell, in 2^-64.
+        index: for every value of the leading bits of a word its cell, or -1 where they do not decide.
     """
 
     noise_scale: float
@@ -128,10 +132,18 @@ class _Table:
     ends: Uint64Array
     per_weight: FloatArray
     surely: Uint64Array
+    index: NDArray[np.int16]
+
+    def cells(self, words: Uint64Array) -> NDArray[np.intp]:
+        """How many of `ends` are at most each word, shape (n,): by its leading bits, or by search."""
+        cell = self.index[words >> _TRAILING].astype(np.intp)
+        unsure = np.flatnonzero(cell < 0)
+        cell[unsure] = np.searchsorted(self.ends, words[unsure], side="right")
+        return cell
 
     def accepted(self, words: Uint64Array) -> Int64Array:
         """The accepted candidates, in order; words: shape (candidates, 4)."""
-        cell = np.searchsorted(self.ends, words[:, 0], side="right")
+        cell = self.cells(words[:, 0])
         offset = (words[:, 3] & np.uint64(2**self.bits - 1)).view(np.int64)
         value = ((cell - self.half) << self.bits) + offset
         unsure = np.flatnonzero(words[:, 1] >= self.surely[cell])
@@ -171,7 +183,12 @@ def _table(noise_scale: float) -> _Table:
     inverse = 1 / weights.astype(np.float64)
     per_weight = inverse * ((1 - 2.0**-40) / np.max(peak * inverse))
     surely = (least * per_weight * 2.0**64).astype(np.uint64)
-    return _Table(noise_scale, bits, half, ends, per_weight, surely)
+
+    lowest = np.arange(2**_LEADING, dtype=np.uint64) << _TRAILING
+    before = np.searchsorted(ends, lowest, side="right")
+    upto = np.searchsorted(ends, lowest + np.uint64((1 << int(_TRAILING)) - 1), side="right")
+    index = np.where(before == upto, before, -1).astype(np.int16)  # there are fewer than 2^15 cells
+    return _Table(noise_scale, bits, half, ends, per_weight, surely, index)
 
 
 def _mass(value: Int64Array, noise_scale: float) -> FloatArray:

@@ -181,3 +181,12 @@ def test_the_sampled_noise_is_as_private_as_what_is_accounted(sd: float, shift: 
     assert hockey_stick(sd, shift, epsilon + extra_epsilon) <= accounted + extra_delta
     # Control: accounted as if it had a tenth more noise, it must fail.
     assert hockey_stick(sd, shift, epsilon) > exact_delta(epsilon, shift / (1.1 * sd))
+
+
+@pytest.mark.parametrize("noise_scale", [2.0, 81.0, 1000.5, 2.0**24 * 1.3, 2.0**40])
+def test_cells_found_by_leading_bits_are_those_found_by_search(noise_scale: float) -> None:
+    table = mechanisms._table(noise_scale)
+    at_ends = np.concatenate([table.ends, table.ends - np.uint64(1), table.ends + np.uint64(1)])
+    words = np.concatenate([at_ends, SeededRandom(1, "words").uint64(50_000), np.array([0, 2**64 - 1], np.uint64)])
+    assert np.array_equal(table.cells(words), np.searchsorted(table.ends, words, side="right"))
+    assert (table.index < 0).mean() < 0.1  # or nothing would be gained
