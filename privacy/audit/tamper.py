@@ -162,8 +162,11 @@ def _noisier(copy: Copy) -> Copy | None:
     reserve = copy.first(ReserveEntry)
     if reserve is None or not isinstance(reserve.body, ReserveEntry) or reserve.body.plan.noise_multiplier == 0:
         return None
-    plan = reserve.body.plan
-    return copy.swap(reserve.index, plan=replace(plan, noise_multiplier=plan.noise_multiplier * 1.25))
+    plan, more = reserve.body.plan, 1.25
+    made = plan.correlation  # says the same of its whole sequence, or the plan would contradict itself
+    sequence = None if made is None else replace(made, noise_multiplier=made.noise_multiplier * more)
+    noisier = replace(plan, noise_multiplier=plan.noise_multiplier * more, correlation=sequence)
+    return copy.swap(reserve.index, plan=noisier)
 
 
 def _raise_budget(copy: Copy) -> Copy | None:
