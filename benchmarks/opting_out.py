@@ -28,20 +28,23 @@ RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> None:
-    """One study at epsilon 3, and a shorter one without privacy."""
+    """A study for each epsilon; without privacy one seed of random leaving, as nothing is noised."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="ml-1m")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--epsilons", nargs="+", default=["3", "none"])
     parser.add_argument("--kinds", nargs="+", default=["random", "niche"], help=f"of {', '.join(KINDS)}")
     parser.add_argument("--rates", type=float, nargs="+", default=list(RATES))
+    parser.add_argument("--seeds", type=int, default=3)
     options = parser.parse_args()
-    seeds, rates = tuple(range(1, options.seeds + 1)), tuple(options.rates)
-    private = study(options.data, 3.0, Question(rates, tuple(options.kinds), seeds))
-    plain = study(options.data, "none", Question(rates, ("random",), seeds[:1]))
-    command = f"python benchmarks/opting_out.py --data {options.data} --seeds {options.seeds}"
-    command += f" --kinds {' '.join(options.kinds)} --rates {' '.join(f'{rate:g}' for rate in rates)}"
+    seeds, rates, kinds = tuple(range(1, options.seeds + 1)), tuple(options.rates), tuple(options.kinds)
+    command = f"python benchmarks/opting_out.py --data {options.data} --epsilons {' '.join(options.epsilons)}"
+    command += f" --kinds {' '.join(kinds)} --rates {' '.join(f'{rate:g}' for rate in rates)} --seeds {options.seeds}"
     parts = ["# What opting out costs", f"`{command}` on {platform.machine()}, Python {platform.python_version()}"]
-    parts += [*markdown(private, "opting-out"), "## Without privacy", *markdown(plain, "")]
+    for epsilon in options.epsilons:
+        plain = epsilon == "none"
+        question = Question(rates, kinds[:1], seeds[:1]) if plain else Question(rates, kinds, seeds)
+        costs = study(options.data, epsilon if plain else float(epsilon), question)
+        parts += [f"## Epsilon {epsilon}", *markdown(costs, f"opting-out-{epsilon}")]
     (RESULTS / "opting-out.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")
 
 
@@ -57,7 +60,7 @@ def study(data: str, epsilon: float | str, question: Question) -> OptOutCosts:
 
 
 def markdown(costs: OptOutCosts, plots: str) -> list[str]:
-    """The study as paragraphs; its plots beside them, under names that begin with `plots`, unless that is empty."""
+    """The study as paragraphs; its plots beside them, under names that begin with `plots`."""
     first = costs.points[0]
     parts = [
         f"{costs.dataset}, split `{costs.split}`, trainer {costs.trainer}, {costs.titles:,} titles. "
@@ -69,11 +72,10 @@ def markdown(costs: OptOutCosts, plots: str) -> list[str]:
     for kind in costs.kinds:
         table = cost_table(costs, kind)
         parts.append(f"### {TITLES[kind]}")
-        if plots:
-            name = f"{plots}-{kind}.svg"
-            (RESULTS / name).write_text(standalone(cost_svg(costs, kind, 940, 420)), encoding="utf-8")
-            rates = ", ".join(percent(rate) for rate in costs.rates)
-            parts.append(f"![HR@10 when {rates} of the owners opt out]({name})")
+        name = f"{plots}-{kind}.svg"
+        (RESULTS / name).write_text(standalone(cost_svg(costs, kind, 940, 420)), encoding="utf-8")
+        rates = ", ".join(percent(rate) for rate in costs.rates)
+        parts.append(f"![HR@10 when {rates} of the owners opt out]({name})")
         lines = [table.head, ["---"] * table.names + ["---:"] * (len(table.head) - table.names)]
         lines += [line.cells for line in table.lines]
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
