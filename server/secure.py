@@ -55,7 +55,8 @@ class SecureCollection:
         tolerance: what the round stands.
         exchange: carries messages to edges and back.
         problems: what edges and devices did wrong, in sentences.
-        suppressed: who has opted out by now, asked before answers are collected: they are left out from there.
+        suppressed: who has opted out by now, asked before answers are collected and before the sum is frozen: they
+            are left out from there.
         freeze: told who is in the sum before anybody is asked to unmask it; raises `VoidRoundError` if it must not be.
     """
 
@@ -118,14 +119,27 @@ class SecureCollection:
                 secure.add_masked(reply.summed, reply.values)
                 self._masked += len(reply.summed)
                 self._bytes += len(reply.summed) * reply.values.nbytes
-        survivors = secure.send_survivors()
-        self.freeze(survivors.keys())
+        survivors = self._frozen(secure)
         for reply in self._ask(AGREE, survivors):
             secure.take_agreements(reply.parts)
         for reply in self._ask(UNMASK, secure.send_agreements()):
             secure.take_answers(reply.parts)
         done = secure.result()
         return Collected(done.values, done.survivors, secure.rule)
+
+    def _frozen(self, secure: SecureRound) -> dict[str, bytes]:
+        """Who is in the sum, from here on. Who has opted out by now has dropped out of it."""
+        gone = secure.leave_out(self.suppressed())
+        try:
+            survivors = secure.send_survivors()
+        except VoidRoundError as problem:
+            if not gone:
+                raise
+            raise VoidRoundError(
+                f"somebody opted out before the sum was frozen, and {gone - 1} others of one piece left too: {problem}"
+            ) from None
+        self.freeze(survivors.keys())  # asked once more: nobody came on the list in between
+        return survivors
 
     @property
     def sent(self) -> Sent:

@@ -63,12 +63,13 @@ class Loss:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """What happens in a run: who grants at first, who does what when (in order), and what is lost."""
+    """What happens in a run: who grants at first, who does what when (in order), what is lost, on how many nodes."""
 
     run: RunSettings
     grants: tuple[bool, ...]
     events: tuple[tuple[Moment, int, Does], ...]
     losses: frozenset[Loss]
+    nodes: int = NODES
 
     def loses(self, number: int, step: int, whose: str) -> set[bool]:
         """The directions in which a message is lost."""
@@ -97,10 +98,11 @@ def schedules(draw: st.DrawFn, run: RunSettings) -> Schedule:
     moments = st.tuples(rounds, steps, st.sampled_from([part.value for part in Part]))
     events = draw(st.lists(st.tuples(moments, busy, st.sampled_from([*Does, Does.GRANT, Does.OPT_OUT])), max_size=7))
     # Of one device much more often than of a node: without half of the devices a round tells little.
-    whose = st.one_of(*[owners.map(name_of)] * 3, st.integers(0, NODES - 1).map(node_of))
+    nodes = draw(st.sampled_from([NODES, OWNERS]))
+    whose = st.one_of(*[owners.map(name_of)] * 3, st.integers(0, nodes - 1).map(node_of))
     losses = draw(st.frozensets(st.builds(Loss, rounds, steps, whose, st.booleans()), max_size=3))
     grants = draw(st.tuples(*[st.sampled_from([True] * 7 + [False])] * OWNERS))
-    return Schedule(run, grants, tuple(sorted(events, key=lambda event: event[0])), losses)
+    return Schedule(run, grants, tuple(sorted(events, key=lambda event: event[0])), losses, nodes)
 
 
 def node_of(node: int) -> str:
@@ -110,7 +112,7 @@ def node_of(node: int) -> str:
 def expected(schedule: Schedule) -> list[Expected]:
     """What CONSENT says of every round that is opened."""
     granted = {owner for owner, grants in enumerate(schedule.grants) if grants}
-    listed, away, due = set[int](), set[int](), list(schedule.events)
+    listed, away, due, nodes = set[int](), set[int](), list(schedule.events), schedule.nodes
 
     def pass_time(now: Moment) -> None:
         while due and due[0][0] <= now:
@@ -135,10 +137,10 @@ def expected(schedule: Schedule) -> list[Expected]:
     def step(number: int, step: int, asked: Iterable[int]) -> frozenset[int]:
         """Who of those asked is heard: allows it and is in reach when its node asks."""
         heard = set[int]()
-        for node, part in enumerate((Part.BEFORE, Part.MIDST)):
-            pass_time((number, step, part))
+        for node in range(nodes):
+            pass_time((number, step, Part.MIDST if node else Part.BEFORE))
             here = {
-                owner for owner in asked if owner % NODES == node and not schedule.loses(number, step, node_of(node))
+                owner for owner in asked if owner % nodes == node and not schedule.loses(number, step, node_of(node))
             }
             heard |= {owner for owner in here & granted - away if not schedule.loses(number, step, name_of(owner))}
         pass_time((number, step, Part.AFTER))
@@ -156,9 +158,9 @@ def expected(schedule: Schedule) -> list[Expected]:
         roster = step(number, ADVERTISE, cohort)
         shared = step(number, SHARE, roster) - listed
         who = step(number, MASK, shared)
-        opted_out = bool(who & listed)  # at the freeze; what follows it is too late for this round
+        left = {owner % nodes for owner in who & listed}  # at the freeze; what follows it is too late for this round
+        who -= {owner for owner in who if owner % nodes in left}  # an edge adds blind: who is behind it leaves with her
         held = len(step(number, UNMASK, step(number, AGREE, who)))
         stands = len(roster) >= FEWEST_IN_A_GRAPH and len(roster) - held <= math.ceil(len(roster) * DROPOUTS)
-        impossible = opted_out or len(who) < minimum
-        rounds.append(Expected(who, False if impossible else True if stands else None))
+        rounds.append(Expected(who, False if len(who) < minimum else True if stands else None))
     return rounds

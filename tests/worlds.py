@@ -52,7 +52,7 @@ from tests.hosted import (
     settle,
     watched,
 )  # fmt: skip
-from tests.schedules import DROPOUTS, NODES, OWNERS, ROUNDS, Does, Moment, Part, Schedule, expected, node_of
+from tests.schedules import DROPOUTS, OWNERS, ROUNDS, Does, Moment, Part, Schedule, expected, node_of
 from tests.transcripts import RecordingGrid, Transcript
 
 T = TypeVar("T")
@@ -228,16 +228,16 @@ def run_schedule(
         stack.callback(book.close)
         coordinator = EventfulCoordinator(
             rounds, program, book, Archive(folder / "run" / "releases"), KEY, lambda n: SeededRandom(5, "noise", n),
-            lambda report: None, NODES, suppression=SuppressionList.create(folder / "run" / LISTS),
+            lambda report: None, schedule.nodes, suppression=SuppressionList.create(folder / "run" / LISTS),
         )  # fmt: skip
         coordinator.world = world
         edges = [
-            edge({name_of(owner): Line(world, owner) for owner in range(node, OWNERS, NODES)}, PUBLIC)
-            for node in range(NODES)
+            edge({name_of(owner): Line(world, owner) for owner in range(node, OWNERS, schedule.nodes)}, PUBLIC)
+            for node in range(schedule.nodes)
         ]
         client_app = make_client_app(lambda partition, _: edges[partition])
         outcomes = list[Outcome]()
-        run_inprocess(make_server_app(coordinator, outcomes.append), client_app, NODES)
+        run_inprocess(make_server_app(coordinator, outcomes.append), client_app, schedule.nodes)
         sums = {release.plan.round: who_is_in(release.values, release.participants) for release in outcomes[0].releases}
         return [sums.get(report.plan.round) for report in outcomes[0].reports], world.unasked
 

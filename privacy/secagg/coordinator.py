@@ -36,6 +36,7 @@ from backrow.privacy.secagg.inbox import Inbox, Problem
 from backrow.privacy.secagg.masks import from_ring
 from backrow.privacy.secagg.messages import Advertisement, bitmap
 from backrow.privacy.secagg.parameters import Neighbourhood
+from backrow.privacy.secagg.pieces import Pieces
 from backrow.privacy.secagg.roster import Cohort
 from backrow.privacy.secagg.seating import Seating, with_shared_keys
 from backrow.privacy.secagg.session import Session
@@ -84,7 +85,8 @@ class SecureRound:
         self._inbox = Inbox(cohort.index)
         self._advertised: dict[int, Advertisement] = {}  # by place in the cohort; all others by position
         self._shared: dict[int, tuple[bytes, list[bytes]]] = {}
-        self._total = np.zeros(session.dimension, dtype=np.uint32)
+        self._pieces = Pieces(session.dimension)
+        self._total: Uint32Array
         self._alive: set[int] = set()
         self._signatures: dict[int, bytes] = {}
         self._answers: dict[int, list[bytes]] = {}
@@ -143,10 +145,11 @@ class SecureRound:
         If one of them may not be in it (unknown, repeated, late), nothing of it is added and those that are not
         in the sum yet have dropped out.
         """
+        dimension = self.session.dimension
         try:
             self._inbox.in_turn(MASK)
-            if vector.dtype != np.uint32 or vector.shape != self._total.shape:
-                raise MalformedMessageError(f"a masked sum is {self._total.size} uint32 numbers, got {vector.shape}")
+            if vector.dtype != np.uint32 or vector.shape != (dimension,):
+                raise MalformedMessageError(f"a masked sum is {dimension} uint32 numbers, got {vector.shape}")
             places = [self._inbox.place(name) for name in names]
             if not places or len(set(places)) != len(places) or self._alive.intersection(places):
                 raise RepeatedAnswerError("a device would be in the sum twice: nothing of this vector is added")
@@ -154,8 +157,23 @@ class SecureRound:
             for name in names:
                 self._inbox.note(name, MASK, problem)
             return
-        np.add(self._total, vector, out=self._total)
+        self._pieces.add(places, vector)
         self._alive.update(places)
+
+    def leave_out(self, names: Collection[str]) -> int:
+        """Before `send_survivors`: these devices have dropped out, although they gave a vector.
+
+        With them go all whose vectors came in one piece with theirs, for an edge adds blind. None of these vectors is
+        ever unmasked.
+
+        Returns:
+            How many devices went; nobody says who.
+        """
+        self._inbox.in_turn(MASK)
+        places = {place for place in self._alive if self._seating.names[place] in names}
+        gone = self._pieces.leave_out(places)
+        self._alive -= gone
+        return len(gone)
 
     def send_survivors(self) -> dict[str, bytes]:
         """Close step 3: who is in the sum is frozen and signed; the message for each of them.
@@ -178,6 +196,7 @@ class SecureRound:
         message = messages.encode_survivors(self._survivors, signature)
         positions = self._seating.named(self._alive)
         self._inbox.close(MASK, positions)
+        self._total = self._pieces.total()
         return dict.fromkeys(positions, message)
 
     def take_agreements(self, replies: Mapping[str, bytes]) -> None:

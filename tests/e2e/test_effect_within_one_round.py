@@ -17,7 +17,7 @@ from backrow.privacy.secagg.steps import AGREE, MASK, SHARE
 from backrow.server.settings import RunSettings
 from backrow.server.strategy import Coordinator
 from tests.hosted import ANSWER, ENROL, name_of
-from tests.schedules import OWNERS, Does, Expected, Loss, Moment, Part, Schedule, expected, schedules
+from tests.schedules import NODES, OWNERS, Does, Expected, Loss, Moment, Part, Schedule, expected, schedules
 from tests.worlds import EXTRA, IN_THE_CLEAR, MASKED, MISSING, run_schedule, wrongs
 
 SLOW = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -52,9 +52,11 @@ def test_many_schedules_of_secure_sums(schedule: Schedule) -> None:
     assert wrongs(schedule) == []
 
 
-def one(run: RunSettings, *events: tuple[Moment, Does], losses: frozenset[Loss] = frozenset()) -> Schedule:
+def one(
+    run: RunSettings, *events: tuple[Moment, Does], losses: frozenset[Loss] = frozenset(), nodes: int = NODES
+) -> Schedule:
     """Everybody grants; these things happen to owner 3."""
-    return Schedule(run, (True,) * OWNERS, tuple((moment, 3, does) for moment, does in events), losses)
+    return Schedule(run, (True,) * OWNERS, tuple((moment, 3, does) for moment, does in events), losses, nodes)
 
 
 @BOTH
@@ -68,18 +70,19 @@ def test_who_withdraws_after_her_vector_is_given_counts_once_more_and_then_not_u
 
 
 @pytest.mark.parametrize(
-    ("moment", "first"),
+    ("moment", "nodes", "first"),
     [
-        ((1, SHARE, Part.AFTER), EVERYBODY - {3}),
-        ((1, MASK, Part.BEFORE), EVERYBODY - {3}),
-        ((1, MASK, Part.AFTER), None),  # in the sum already, and it is not frozen: nobody learns it
-        ((1, AGREE, Part.BEFORE), EVERYBODY),
+        ((1, SHARE, Part.AFTER), NODES, EVERYBODY - {3}),
+        ((1, MASK, Part.BEFORE), NODES, EVERYBODY - {3}),
+        ((1, MASK, Part.AFTER), OWNERS, EVERYBODY - {3}),  # her vector came alone: it drops out with her
+        ((1, MASK, Part.AFTER), NODES, None),  # half of the cohort came in one piece with hers: too many to lose
+        ((1, AGREE, Part.BEFORE), OWNERS, EVERYBODY),
     ],
 )
-def test_an_opt_out_voids_a_sum_that_is_not_frozen_and_comes_too_late_for_one_that_is(
-    moment: Moment, first: frozenset[int] | None
+def test_an_opt_out_leaves_a_sum_that_is_not_frozen_and_comes_too_late_for_one_that_is(
+    moment: Moment, nodes: int, first: frozenset[int] | None
 ) -> None:
-    schedule = one(MASKED, (moment, Does.OPT_OUT))
+    schedule = one(MASKED, (moment, Does.OPT_OUT), nodes=nodes)
     assert run_schedule(schedule)[0] == [first, EVERYBODY - {3}, EVERYBODY - {3}]
     assert wrongs(schedule) == []
 
