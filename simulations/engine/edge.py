@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,9 @@ class PopulationEdge:
         random: (purpose, round, block or slot) to a source; simulated.
         workers: threads; no sum depends on how many.
         vanishing: as `SimulatedEdge`.
+        users: own factors that devices keep from round to round, shape (devices of the population, columns), zero
+            where there are none yet; the trainer `sgd` changes them in place. None: solved anew in every round.
+        using: module of kernels; None: compiled ones where numba is installed.
     """
 
     population: Population
@@ -43,6 +47,8 @@ class PopulationEdge:
     random: Callable[[str, int, int], RandomSource]
     workers: int = 1
     vanishing: Callable[[int, int], int | None] = _nobody
+    users: NDArray[np.float64] | None = None
+    using: ModuleType | None = None
 
     def enrol(self, call: bytes) -> bytes:
         request = expect(wire.decode_signed(call, self.coordinator_key), wire.EnrolCall)
@@ -56,8 +62,12 @@ class PopulationEdge:
         if not whole_cohorts(plan, request.trainer):
             return self.one_by_one.answer(call)
         invited = self._invited(request.devices)
-        draws = Draws(device_seeds(self.random("seeds", plan.round, 0), invited))
-        total, _ = add_answers(request, self._shard, invited, draws, block_size(len(self.population)), self.workers)
+        kept = None if self.users is None else self.users[invited]
+        draws = Draws(device_seeds(self.random("seeds", plan.round, 0), invited), kept)
+        size = block_size(len(self.population))
+        total, _ = add_answers(request, self._shard, invited, draws, size, self.workers, self.using)
+        if self.users is not None:
+            self.users[invited] = kept
         return wire.encode(wire.BlindSum(plan.run_id, plan.round, plan.query.query, len(invited), total))
 
     def secure(self, call: bytes, memory: Memory) -> bytes:
