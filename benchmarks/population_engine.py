@@ -1,0 +1,316 @@
+"""Whole cohorts at once, on workload W1: clients per second against pfl and FedJAX, and where a round's time goes.
+
+.venv/bin/python benchmarks/population_engine.py --peers DIR [--pfl PYTHON] [--fedjax PYTHON]
+
+DIR holds w1data.py, w1_pfl.py and w1_fedjax.py (they are copied before they run, as they write beside themselves);
+PYTHON is the interpreter of a virtual environment with that peer. Writes benchmarks/results/population-engine.md.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from backrow.client.app import make_client_app
+from backrow.client.training.base import TrainingCall
+from backrow.client.training.sgd import SgdTrainer, device_seeds
+from backrow.privacy.ledger.parts import Stamp
+from backrow.privacy.mechanisms import IntegerGaussian
+from backrow.privacy.plan import RoundPlan
+from backrow.privacy.quantise import Rounding
+from backrow.privacy.queries import Query
+from backrow.privacy.randomness import RandomSource, SeededRandom
+from backrow.privacy.signing import SigningKey
+from backrow.privacy.wire import RoundCall
+from backrow.server.app import make_server_app
+from backrow.server.archive import Archive
+from backrow.server.book import Book
+from backrow.server.policy import LedgerPolicy
+from backrow.server.programs.model import ModelProgram
+from backrow.server.settings import RunSettings, commit_schedule
+from backrow.server.strategy import Coordinator, RoundReport
+from backrow.server.suppression import SuppressionList
+from backrow.simulations.engine import compiled, plain
+from backrow.simulations.engine.compute import Draws, add_answers
+from backrow.simulations.engine.edge import PopulationEdge
+from backrow.simulations.engine.shard import Shard, block_size
+from backrow.simulations.population import ChangingEdge, Population
+from backrow.simulations.runner_inprocess import run_inprocess
+
+RESULTS = Path(__file__).parent / "results"
+KEY, SEED = SigningKey(bytes(range(32))), 1
+RATE, CLIP, BATCH, NEGATIVES, COLUMNS = 0.02, 0.15, 32, 4, 32
+LOCAL = {"sgd_learning_rate": RATE, "sgd_batch": 32.0, "sgd_negatives": 4.0, "sgd_epochs": 1.0}
+NUMBERS = {"alpha0": 0.4, "ridge": 0.1, **LOCAL}
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """W1: its population, item factors, own factors by device, and who is there in a round."""
+
+    population: Population
+    factors: np.ndarray
+    users: np.ndarray
+    cohort: Callable[[int], np.ndarray]
+
+
+def world(w1: ModuleType, copies: int, size: int) -> World:
+    """W1 with its population repeated, and cohorts of `size`."""
+    starts, titles = w1.make()
+    titles = titles.copy()
+    for low, high in pairwise(starts):
+        titles[low:high].sort()
+    lengths = np.tile(np.diff(starts), copies)
+    devices, entries = len(lengths), int(lengths.sum())
+    no = np.zeros(devices, dtype=np.bool_)
+    population = Population(
+        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.tile(titles, copies).astype(np.int32),
+        np.ones(entries), np.zeros(entries, dtype=np.bool_), ~no, np.full(devices, -1, dtype=np.int32),
+        np.zeros(devices + 1, dtype=np.int64), np.zeros(0, dtype=np.int32), no, no,
+    )  # fmt: skip
+    factors, users = w1.init()
+    return World(
+        population, factors.astype(np.float64), np.tile(users.astype(np.float64), (copies, 1)),
+        lambda number: np.sort(w1.cohort(number, devices, size)),
+    )  # fmt: skip
+
+
+def draws(purpose: str, number: int, index: int) -> RandomSource:
+    return SeededRandom(SEED, purpose, number, index)
+
+
+def rounds(world: World, size: int, number: int, workers: int = 1, using: ModuleType = compiled) -> list[float]:
+    """Seconds of so many whole rounds: consent, ledger, question, training, noise, ledger, step of the model."""
+    population, users = world.population, world.users.copy()
+    settings = RunSettings(
+        "w1", "sgd", 8.0, 1e-5, len(world.factors), len(population), size, number + 1, CLIP, recent_share=0.0,
+        evaluation_share=0.0, event=tuple(LOCAL.items()),
+    )  # fmt: skip
+    features = np.random.default_rng(0).normal(size=(len(world.factors), COLUMNS - 1))
+    program = ModelProgram.start(settings, features)
+    schedule = commit_schedule(settings, program.training_schema())
+    hosted: dict[int, PopulationEdge] = {}
+
+    def at(round_number: int) -> PopulationEdge:
+        if round_number not in hosted:
+            hosted.clear()
+            present = world.cohort(round_number)
+            hosted[round_number] = PopulationEdge(
+                population, present, KEY.public, draws, workers, users=users, using=using
+            )
+        return hosted[round_number]
+
+    seconds: list[float] = []
+
+    def observe(report: RoundReport) -> None:
+        assert (report.outcome, report.participants) == ("released", size), report
+        if report.plan.query.query is Query.GRADIENT:
+            seconds.append(report.seconds)
+
+    with tempfile.TemporaryDirectory(prefix="backrow-benchmark-") as scratch:
+        folder = Path(scratch)
+        suppression = SuppressionList.create(folder / "coordinator")
+        policy = LedgerPolicy(settings.epsilon, settings.delta, settings.minimum, Stamp.SIMULATED)
+        book = Book.begin(
+            folder, KEY, policy, schedule, settings.population, bytes(32), lambda: int(time.time()), suppression
+        )
+        coordinator = Coordinator(
+            schedule, program, book, Archive(folder / "releases"), KEY,
+            lambda number: SeededRandom(SEED, "noise", number), observe, suppression=suppression,
+        )  # fmt: skip
+        edge = ChangingEdge(at, KEY.public)
+        run_inprocess(
+            make_server_app(coordinator, lambda outcome: None), make_client_app(lambda partition, nodes: edge), 1
+        )
+        book.close()
+        assert not coordinator.problems, coordinator.problems
+    return seconds[1:]
+
+
+def bare(world: World, number: int) -> float:
+    """Seconds of the kernel alone on one cohort."""
+    slots, history = world.cohort(number), world.population
+    users, total, norms = world.users[slots], np.zeros_like(world.factors), np.empty(len(slots))
+    seeds = device_seeds(draws("seeds", number, 0), slots)
+    started = time.perf_counter()
+    compiled.sgd(
+        slots, seeds, history.starts, history.titles, history.weights, world.factors, users, RATE, BATCH, NEGATIVES, 1,
+        CLIP, 2.0**27, total, norms,
+    )  # fmt: skip
+    return time.perf_counter() - started
+
+
+def equality(world: World) -> tuple[float, int, int]:
+    """Relative L2 difference of engine and devices one by one; clip decisions that differ, and how many clip."""
+    slots = world.cohort(1)[:256]
+    made = RoundPlan(
+        "w1", 1, commit_schema(world), 1.0, 2.0**40, Rounding.BLOCK_NEAREST, *_places(), len(world.population), 1, True
+    )  # fmt: skip
+    call = RoundCall(made, "sgd", len(slots), (), {"factors": world.factors}, NUMBERS)
+    seeds = device_seeds(draws("seeds", 1, 0), slots)
+    shard, size = Shard.of(world.population), block_size(len(world.population))
+    together, norms = add_answers(call, shard, slots, Draws(seeds, world.users[slots]), size, 1)
+    two, _ = add_answers(call, shard, slots, Draws(seeds, world.users[slots]), size, 2)
+    assert np.array_equal(together, two)
+    histories = [world.population.history(int(slot)) for slot in slots]
+    asked = TrainingCall(made, call.tensors, NUMBERS, seeds, world.users[slots].copy())
+    block = SgdTrainer().answer(asked, histories, SeededRandom(0))
+    lengths = np.array([np.linalg.norm(block.rows[a:b]) for a, b in zip(block.starts, block.starts[1:], strict=False)])
+    clipped = lengths > CLIP * (1 - 1e-9)
+    alone = block.total() * made.scale
+    return (
+        float(np.linalg.norm(together - alone) / np.linalg.norm(alone)),
+        int(np.sum(clipped != (norms > CLIP * (1 - 1e-9)))),
+        int(clipped.sum()),
+    )
+
+
+def commit_schema(world: World) -> Any:
+    from backrow.privacy.queries import QuerySchema
+
+    return QuerySchema(Query.GRADIENT, len(world.factors), COLUMNS, CLIP)
+
+
+def _places() -> tuple[Any, Any]:
+    from backrow.privacy.plan import Aggregation, Noise
+
+    return Noise.ONCE, Aggregation.TRUSTED
+
+
+def peer(python: str | None, script: Path, *words: str) -> float | None:
+    """Clients per second that a peer's script prints, median over its rounds; None: not asked for."""
+    if python is None:
+        return None
+    done = subprocess.run(
+        [python, str(script), *words], cwd=script.parent, capture_output=True, text=True, check=True, env=quiet()
+    )
+    found = re.search(r"clients/s median ([0-9.]+)", done.stdout)
+    assert found is not None, done.stdout + done.stderr
+    return float(found.group(1))
+
+
+def quiet() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser(description=__doc__)
+    asked.add_argument("--peers", type=Path, required=True)
+    asked.add_argument("--pfl")
+    asked.add_argument("--fedjax")
+    asked.add_argument("--runs", type=int, default=5)
+    told = asked.parse_args()
+    threadpool_limits(1)
+    with tempfile.TemporaryDirectory(prefix="backrow-peers-") as scratch:
+        place = Path(scratch)
+        for script in told.peers.glob("*.py"):
+            shutil.copy(script, place)
+        sys.path.insert(0, str(place))
+        import w1data
+
+        one, many = world(w1data, 1, w1data.COHORT), world(w1data, 10, 10_000)
+        difference, decided, clipped = equality(one)
+        assert difference <= 1e-6, (difference, decided)
+        assert decided == 0, (difference, decided)
+        rows: list[dict[str, float | None]] = []
+        for run in range(-1, told.runs):  # the first one warms up
+            row = measure(one, many, run, told, place)
+            print({name: None if value is None else round(value, 4) for name, value in row.items()}, flush=True)
+            rows += [row] if run >= 0 else []
+    text = report(rows, difference, clipped)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / "population-engine.md").write_text(text, encoding="utf-8")
+    print(text)
+
+
+def measure(one: World, many: World, run: int, told: argparse.Namespace, place: Path) -> dict[str, float | None]:
+    """One of everything, one after the other."""
+    cohort = len(one.cohort(1))
+    whole = statistics.median(rounds(one, cohort, 7))
+    kernel = statistics.median(bare(one, 3 + number) for number in range(7))
+    row: dict[str, float | None] = {"whole": cohort / whole, "kernel": cohort / kernel}
+    row["whole / kernel"] = whole / kernel
+    sampler, entries = IntegerGaussian(2.0**24), one.factors.size + 4096
+    started = time.perf_counter()
+    for _ in range(5):
+        sampler.sample(SeededRandom(run), entries)
+    row["noise"] = (time.perf_counter() - started) / 5 / whole
+    row["plain"] = cohort / statistics.median(rounds(one, cohort, 1, using=plain))
+    large = len(many.cohort(1))
+    single = statistics.median(rounds(many, large, 3))
+    row["large"], row["two workers"] = large / single, single / statistics.median(rounds(many, large, 3, 2))
+    bares = statistics.median(bare(many, 3 + number) for number in range(3))
+    row["large whole / kernel"] = single / bares
+    row["pfl"] = peer(told.pfl if run >= 0 else None, place / "w1_pfl.py", "1", "1", "dense", str(cohort))
+    row["fedjax"] = peer(told.fedjax if run >= 0 else None, place / "w1_fedjax.py", "2", str(cohort))
+    for name in ("pfl", "fedjax"):
+        rate = row[name]
+        row[f"over {name}"] = None if rate is None else row["whole"] / rate
+        row[f"plain over {name}"] = None if rate is None else row["plain"] / rate
+    return row
+
+
+def report(rows: list[dict[str, float | None]], difference: float, clipped: int) -> str:
+    def middle(name: str, digits: int = 1) -> str:
+        found = [value for row in rows if (value := row[name]) is not None]
+        return f"{statistics.median(found):,.{digits}f}" if found else "not measured"
+
+    load = os.getloadavg()[0]
+    return f"""# Whole cohorts at once
+
+`python benchmarks/population_engine.py --peers DIR --pfl PYTHON --fedjax PYTHON` on {processor()}, {os.cpu_count()}
+cores, load {load:.1f} at the end (1 would be an idle machine running this alone), {len(rows)} interleaved runs; every
+figure is a median over runs, ratios are medians of the ratios within a run.
+
+Scope: one processor core unless said otherwise, no accelerator; matrix factorization only. The engine exploits that a
+device touches few titles; the peers are general and move the dense item table. Workload W1: 6,040 devices, 3,706
+titles, 1 M events, 32 factors; a round asks 1,000 devices for one epoch of mini-batches of 32 watched titles with 4
+fresh negatives each, own factors kept on the device, item change clipped to .15, sampling of events inside the timing.
+Our rounds are whole: signed calls, enrolment with consents and the list of opt-outs, reservation and release in the
+ledger (synced to disk), integer noise on all rows and {4096:,} sentinels, accounting, the model's step.
+
+Equality first: relative L2 difference to the devices' own trainer {difference:.1e} (asked 1e-6), the same devices
+clipped ({clipped} of 256), the same bits for one worker and two.
+
+| | measured | asked |
+|---|---|---|
+| whole round, clients per second | {middle("whole", 0)} | |
+| pfl 0.6.0, clients per second | {middle("pfl", 0)} | |
+| FedJAX 0.0.17, clients per second | {middle("fedjax", 0)} | |
+| over pfl | {middle("over pfl")} x | 60 x |
+| over FedJAX | {middle("over fedjax")} x | 25 x |
+| bare kernel, clients per second | {middle("kernel", 0)} | |
+| whole round over bare kernel, cohort 1,000 | {middle("whole / kernel", 2)} x | 1.3 x |
+| the same, cohort 10,000 (population repeated ten times) | {middle("large whole / kernel", 2)} x | |
+| integer noise, share of a whole round of 1,000 | {100 * float(middle("noise", 4)):.1f} % | 20 % |
+| two workers over one, cohort 10,000 | {middle("two workers", 2)} x | 1.6 x |
+| without numba, clients per second | {middle("plain", 0)} | |
+| without numba, over pfl | {middle("plain over pfl")} x | 6 x |
+"""
+
+
+def processor() -> str:
+    """The processor's name where the system tells it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return "this machine"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "this machine")
+
+
+if __name__ == "__main__":
+    main()
