@@ -10,11 +10,12 @@ sorted, which the auditor sees who holds the list; and it is absence from the li
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import pairwise
+from typing import overload
 
+import numpy as np
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.hmac import HMAC
 
@@ -25,6 +26,7 @@ from backrow.privacy.ledger.tree import (
     Tree,
     bulk_sha256,
     leaf_hash,
+    leaf_hashes,
     root_of,
     verify_inclusion,
 )
@@ -44,23 +46,22 @@ def keyed_hash(key: bytes, pseudonym: str) -> bytes:
     return _hmac(key, _PSEUDONYM + pseudonym.encode())
 
 
-def keyed_hashes(key: bytes, pseudonyms: Iterable[str]) -> list[bytes]:
-    """`keyed_hash` of many, in their order.
+def keyed_hashes(key: bytes, pseudonyms: Iterable[str]) -> bytes:
+    """`keyed_hash` of many, in their order, end to end.
 
     Raises:
         ValueError: the key does not have 32 bytes.
     """
-    if isinstance(pseudonyms, Names):
-        encoded = [name for chunk in pseudonyms.chunks() for name in chunk]
-    else:
-        encoded = [name.encode() for name in pseudonyms]
     _check(key)
-    digest = bulk_sha256(2 * len(encoded))
+    chunks = pseudonyms.chunks() if isinstance(pseudonyms, Names) else [[name.encode() for name in pseudonyms]]
     # HMAC written out (RFC 2104): two hashes, of the key's two paddings before the message and before the first hash.
-    filled = key.ljust(_HMAC_BLOCK, b"\x00")
+    filled, hashes = key.ljust(_HMAC_BLOCK, b"\x00"), bytearray()
     inner, outer = (bytes(byte ^ pad for byte in filled) for pad in (0x36, 0x5C))
     inner += _PSEUDONYM
-    return [digest(outer + digest(inner + name)) for name in encoded]
+    for chunk in chunks:
+        digest = bulk_sha256(len(chunk))
+        hashes += b"".join([digest(outer + digest(inner + name)) for name in chunk])
+    return bytes(hashes)
 
 
 def key_commitment(key: bytes) -> bytes:
@@ -145,15 +146,15 @@ class PseudonymList:
 
     def __init__(self, key: bytes, pseudonyms: Iterable[str]) -> None:
         self.key_commitment = key_commitment(key)
-        self._hashes = sorted(keyed_hashes(key, pseudonyms))
-        if any(left == right for left, right in pairwise(self._hashes)):
+        hashes = np.sort(np.frombuffer(keyed_hashes(key, pseudonyms), dtype=f"S{HASH_BYTES}"))
+        if np.any(hashes[:-1] == hashes[1:]):
             raise ValueError("a pseudonym is named twice in one list: remove the double")
+        self._hashes = _Hashes(hashes.tobytes())
 
     @cached_property
     def commitment(self) -> Commitment:
         """Size and root, for the ledger."""
-        digest = bulk_sha256(len(self._hashes))
-        return Commitment(len(self._hashes), root_of([digest(b"\x00" + each) for each in self._hashes]))
+        return Commitment(len(self._hashes), root_of(leaf_hashes(self._hashes.packed)))
 
     @cached_property
     def _tree(self) -> Tree:
@@ -182,6 +183,27 @@ class PseudonymList:
         if not 0 <= index < len(self._hashes):
             return None
         return Neighbour(index, self._hashes[index], tuple(self._tree.inclusion_proof(index)))
+
+
+class _Hashes(Sequence[bytes]):
+    """Hashes end to end, read one by one: a million in 32 MB."""
+
+    def __init__(self, packed: bytes) -> None:
+        self.packed = packed
+
+    def __len__(self) -> int:
+        return len(self.packed) // HASH_BYTES
+
+    @overload
+    def __getitem__(self, place: int) -> bytes: ...
+    @overload
+    def __getitem__(self, place: slice) -> "_Hashes": ...
+    def __getitem__(self, place: int | slice) -> "bytes | _Hashes":
+        if isinstance(place, slice):
+            return _Hashes(b"".join(self[each] for each in range(*place.indices(len(self)))))
+        if not 0 <= place < len(self):
+            raise IndexError(place)
+        return self.packed[place * HASH_BYTES : (place + 1) * HASH_BYTES]
 
 
 def check_list(listed: PseudonymList, committed: Commitment) -> None:

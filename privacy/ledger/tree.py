@@ -16,7 +16,7 @@ LARGEST_SIZE = 2**63 - 1
 """Most entries a tree may claim to have (the limit of C2SP checkpoints)."""
 
 _LEAF, _NODE = b"\x00", b"\x01"
-_MANY = 4096
+_MANY, _CHUNK = 4096, 65_536
 
 
 def sha256(data: bytes) -> bytes:
@@ -156,16 +156,21 @@ class Tree:
             raise ValueError(f"{problem}: this tree has {self.size}")
 
 
-def root_of(leaf_hashes: Sequence[bytes]) -> bytes:
-    """Root of the tree with these entries, as `Tree(leaf_hashes).root()`, without keeping the tree.
+def leaf_hashes(entries: bytes) -> bytes:
+    """`leaf_hash` of entries of 32 bytes each, end to end."""
+    return _hash_rows(_LEAF, entries, HASH_BYTES)
+
+
+def root_of(leaf_hashes: bytes) -> bytes:
+    """Root of the tree with these leaf hashes, end to end: as that of `Tree`, which is not kept.
 
     Level by level, where a last hash without a neighbour moves up as it is (RFC 6962, section 2.1).
     """
-    level, digest = list(leaf_hashes), bulk_sha256(len(leaf_hashes))
-    while len(level) > 1:
-        pairs = [digest(_NODE + left + right) for left, right in zip(level[::2], level[1::2], strict=False)]
-        level = pairs + level[2 * len(pairs) :]
-    return level[0] if level else EMPTY_ROOT
+    level = leaf_hashes
+    while len(level) > HASH_BYTES:
+        paired = len(level) // (2 * HASH_BYTES) * 2 * HASH_BYTES
+        level = _hash_rows(_NODE, level[:paired], 2 * HASH_BYTES) + level[paired:]
+    return level or EMPTY_ROOT
 
 
 def bulk_sha256(times: int) -> Callable[[bytes], bytes]:
@@ -176,6 +181,15 @@ def bulk_sha256(times: int) -> Callable[[bytes], bytes]:
 
     quick = hashlib.sha256
     return lambda data: quick(data).digest()
+
+
+def _hash_rows(prefix: bytes, rows: bytes, width: int) -> bytes:
+    """SHA-256 of the prefix and each row, end to end."""
+    digest, done = bulk_sha256(len(rows) // width), bytearray()
+    for start in range(0, len(rows), _CHUNK * width):
+        part = rows[start : start + _CHUNK * width]
+        done += b"".join([digest(prefix + part[at : at + width]) for at in range(0, len(part), width)])
+    return bytes(done)
 
 
 def verify_inclusion(index: int, size: int, proof: Sequence[bytes], leaf: bytes, root: bytes) -> None:
