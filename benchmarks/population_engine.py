@@ -26,6 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from backrow.client.app import make_client_app
+from backrow.client.secure import Memory
 from backrow.client.training.base import TrainingCall
 from backrow.client.training.sgd import SgdTrainer, device_seeds
 from backrow.privacy.ledger.parts import Stamp
@@ -48,7 +49,7 @@ from backrow.simulations.engine import compiled, plain
 from backrow.simulations.engine.compute import Draws, add_answers
 from backrow.simulations.engine.edge import PopulationEdge
 from backrow.simulations.engine.shard import Shard, block_size
-from backrow.simulations.population import ChangingEdge, Population
+from backrow.simulations.population import Population
 from backrow.simulations.runner_inprocess import run_inprocess
 
 RESULTS = Path(__file__).parent / "results"
@@ -132,13 +133,30 @@ def rounds(world: World, size: int, number: int, workers: int = 1, using: Module
             schedule, program, book, Archive(folder / "releases"), KEY,
             lambda number: SeededRandom(SEED, "noise", number), observe, suppression=suppression,
         )  # fmt: skip
-        edge = ChangingEdge(at, KEY.public)
+        edge = Today(at)
         run_inprocess(
             make_server_app(coordinator, lambda outcome: None), make_client_app(lambda partition, nodes: edge), 1
         )
         book.close()
         assert not coordinator.problems, coordinator.problems
     return seconds[1:]
+
+
+class Today:
+    """An edge whose cohort is another one in every round: whoever is in reach when the coordinator asks."""
+
+    def __init__(self, at: Callable[[int], PopulationEdge]) -> None:
+        self._at, self._number = at, 0
+
+    def enrol(self, call: bytes) -> bytes:
+        self._number += 1
+        return self._at(self._number).enrol(call)
+
+    def answer(self, call: bytes) -> bytes:
+        return self._at(self._number).answer(call)
+
+    def secure(self, call: bytes, memory: Memory) -> bytes:
+        return self._at(self._number).secure(call, memory)
 
 
 def bare(world: World, number: int) -> float:

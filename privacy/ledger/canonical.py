@@ -95,6 +95,8 @@ def _check(value: object) -> None:
         if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
             raise ValueError(f"{value} is beyond 2^53 - 1: write it as a string")
     elif isinstance(value, list):
+        if set(map(type, value)) == {str} and "".join(value).isascii():
+            return  # thousands of sentinels
         for item in value:
             _check(item)
     elif isinstance(value, dict):

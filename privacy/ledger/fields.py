@@ -5,7 +5,7 @@ string that gives the same float64, bytes as lower-case hex, tuples as lists; No
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields, is_dataclass
 from enum import StrEnum
 from functools import cache, partial
@@ -99,6 +99,8 @@ def _codec(hint: Any) -> tuple[Callable[[Any], Json], Callable[[Any], Any]]:
         if ellipsis is not Ellipsis:
             raise TypeError(f"{hint} has no place in the ledger: only tuples of one kind have")
         write, read = _codec(item)
+        if item is Wide:
+            return _write_wides, lambda items: tuple(map(read, _list(items)))
         return lambda values: [write(value) for value in values], lambda items: tuple(map(read, _list(items)))
     if isinstance(hint, type) and issubclass(hint, StrEnum):
         return lambda word: _is(hint, word).value, partial(_word, {word.value: word for word in hint})
@@ -144,6 +146,12 @@ def _read_float(text: object) -> float:
 
 def _write_wide(value: object) -> str:
     return str(_number(value))
+
+
+def _write_wides(values: Iterable[object]) -> list[Json]:
+    """Thousands of sentinels at once."""
+    items = list(values)
+    return list(map(str, items)) if set(map(type, items)) == {int} else [_write_wide(item) for item in items]
 
 
 def _read_wide(text: object) -> Wide:

@@ -16,7 +16,7 @@ LARGEST_SIZE = 2**63 - 1
 """Most entries a tree may claim to have (the limit of C2SP checkpoints)."""
 
 _LEAF, _NODE = b"\x00", b"\x01"
-_MANY, _CHUNK = 4096, 65_536
+_MANY, _CHUNK = 256, 65_536
 
 
 def sha256(data: bytes) -> bytes:
