@@ -5,6 +5,7 @@ The folder holds weekly.toml, weekly.json, the ledger, releases/ and the secret 
 
 import hashlib
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -107,9 +108,12 @@ def run_weekly(
         BookError: data or settings are no longer those of the ledger.
     """
     draft = folder.with_name(f"{folder.name}.unfinished")
+    if draft.exists() and not _has_spent(draft):
+        shutil.rmtree(draft)  # killed before its first reservation: nothing was asked
+        resume = False
     if folder.exists() or (draft.exists() and not resume):
         raise ScenarioError(f"{folder if folder.exists() else draft} exists: choose another folder, or go on with it")
-    if resume and not (draft / LEDGER).exists():
+    if resume and not draft.exists():
         raise ScenarioError(f"there is no unfinished run {draft}: nothing to go on with")
     dataset = load(scenario.data, now=int(time.time()))
     answers, settings = answers_of(scenario, dataset), settings_of(scenario, dataset)
@@ -229,6 +233,12 @@ def _rounds(
     finally:
         keep_lists(folder, book, epoch)
         book.close()
+
+
+def _has_spent(draft: Path) -> bool:
+    """Whether a week was reserved there."""
+    ledger = draft / LEDGER
+    return ledger.exists() and b'"kind":"reserve"' in ledger.read_bytes()
 
 
 def _error(told: WeeklyEstimate, scenario: WeeklyScenario, exact: NDArray[np.float64]) -> float:

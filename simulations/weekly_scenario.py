@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError
 from backrow.privacy.correlated import LONGEST_HORIZON
 from backrow.privacy.correlated_design import Matrix, Workload, cumulative, decayed, window
 from backrow.privacy.errors import ScenarioError
-from backrow.simulations.scenario import Section
+from backrow.simulations.section import Section
 
 
 class WeeksSection(Section):
@@ -100,7 +100,7 @@ class WeeklyScenario(Section):
 
 
 def load_weekly(path: Path) -> WeeklyScenario:
-    """Read a file.
+    """Read a file. A data file that it names is looked for beside it first.
 
     Raises:
         ScenarioError: it cannot be read, is no TOML, or holds what a weekly run does not know.
@@ -111,6 +111,8 @@ def load_weekly(path: Path) -> WeeklyScenario:
         raise ScenarioError(f"{path}: {problem.strerror or problem}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
         raise ScenarioError(f"{path} is not TOML: {problem}") from None
+    if isinstance(data := table.get("data"), str) and (path.parent / data).is_file():
+        table["data"] = str((path.parent / data).resolve())
     try:
         scenario = WeeklyScenario.model_validate(table)
     except ValidationError as problem:
