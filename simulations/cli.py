@@ -8,7 +8,16 @@ from typing import Annotated
 import typer
 
 from backrow.privacy.errors import BackrowError
-from backrow.simulations import cli_budget, cli_data, cli_opting_out, cli_recommend, cli_retrain, cli_study, telemetry
+from backrow.simulations import (
+    cli_budget,
+    cli_data,
+    cli_opting_out,
+    cli_recommend,
+    cli_retrain,
+    cli_study,
+    cli_weekly,
+    telemetry,
+)
 
 TRACEBACK = "BACKROW_TRACEBACK"
 """Set it to see where an unexpected error came from."""
@@ -96,6 +105,7 @@ app.command(name="recommend", epilog="Example: backrow recommend --run runs/ml-1
     cli_recommend.recommend
 )
 app.command(name="retrain-from", epilog="Example: backrow retrain-from runs/first --terms")(cli_retrain.retrain_from)
+app.command(name="weekly", epilog="Example: backrow weekly examples/weekly.toml")(cli_weekly.weekly)
 app.command(name="opt-out-cost", epilog="Example: backrow opt-out-cost examples/ml-1m.toml --rates 0,.3,.6,.9")(
     cli_opting_out.opt_out_cost
 )
