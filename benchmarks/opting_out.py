@@ -20,6 +20,7 @@ from backrow.simulations.report.opting_out import (
     cost_table,
     findings,
     percent,
+    reading,
     terms_line,
 )
 from backrow.simulations.scenario_file import make_scenario
@@ -79,7 +80,7 @@ def markdown(costs: OptOutCosts, plots: str) -> list[str]:
         lines = [table.head, ["---"] * table.names + ["---:"] * (len(table.head) - table.names)]
         lines += [line.cells for line in table.lines]
         parts.append("\n".join(f"| {' | '.join(cells)} |" for cells in lines))
-    return [*parts, table.foot]
+    return [*parts, table.foot, "\n".join(f"* {sentence}" for sentence in reading(costs))]
 
 
 if __name__ == "__main__":

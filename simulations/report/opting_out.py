@@ -53,7 +53,7 @@ def write_cost_report(folder: Path, costs: OptOutCosts) -> None:
         warnings=costs.wrongs,
         figures=_figures(costs),
         sections=sections,
-        reading=_reading(costs),
+        reading=reading(costs),
         facts=_facts(costs),
     )
     write_whole(folder / REPORT, made)
@@ -202,11 +202,15 @@ def with_sd(value: Mean) -> str:
 
 def with_interval(value: Mean) -> str:
     """-0.012 (-0.020 .. -0.004)."""
-    minus = "\N{MINUS SIGN}"
-    said = f"{value.mean:+.3f}"
+    said = _signed(value.mean)
     if value.low is not None and value.high is not None:
-        said += f" ({value.low:+.3f} .. {value.high:+.3f})"
-    return said.replace("-", minus)
+        said += f" ({_signed(value.low)} .. {_signed(value.high)})"
+    return said
+
+
+def _signed(value: float) -> str:
+    """+0.012, \N{MINUS SIGN}0.012; nothing is +0.000."""
+    return f"{round(value, 3) + 0.0:+.3f}".replace("-", "\N{MINUS SIGN}")
 
 
 def _figures(costs: OptOutCosts) -> tuple[page.Figure, ...]:
@@ -223,15 +227,15 @@ def _figures(costs: OptOutCosts) -> tuple[page.Figure, ...]:
     return tuple(shown)
 
 
-def _reading(costs: OptOutCosts) -> tuple[str, ...]:
+def reading(costs: OptOutCosts) -> tuple[str, ...]:
     """What a reader must know to read the curves."""
     noise = (
         "Denominators and noise were fixed before anybody left: N stays what it was, and the noise on a sum does not "
-        "shrink with it. So the noise for each device that stays grows as 1 / (share that stays), and each training "
-        "step gets shorter by that share."
+        "shrink with it. So the noise for each device that stays grows as 1 / (share that stays), and a gradient step, "
+        "divided by N, shrinks to that share."
         if costs.epsilon is not None
-        else "Denominators were fixed before anybody left: N stays what it was, so each training step gets shorter by "
-        "the share that left, although nothing is noised."
+        else "Denominators were fixed before anybody left: N stays what it was, so a gradient step, divided by N, "
+        "shrinks to the share that stays, although nothing is noised."
     )
     return (
         "Those who left lose nothing of their own: the device applies the public model to the owner's history, as "
