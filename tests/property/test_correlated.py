@@ -88,6 +88,22 @@ def test_sums_shift_the_integer_noise_exactly(correlation: Correlation, seed: in
     assert np.array_equal(released, all_noise(correlation, fresh + rows @ sums))
 
 
+@settings(max_examples=150, deadline=None)
+@given(correlations(), st.data())
+def test_where_everybody_always_answers_no_correlation_tells_one_figure_better(
+    correlation: Correlation, data: st.DataObject
+) -> None:
+    # docs/continual.md, theorem 5: mu = 1, sensitivity 1.
+    size = correlation.horizon
+    everybody = Correlation(correlation.coefficients, correlation.bits, size, size, 1, 1.0)
+    weights = np.array(data.draw(st.lists(st.floats(0.01, 1), min_size=size, max_size=size)))
+    correlated = everybody.spread * np.linalg.norm(weights @ np.linalg.inv(dense(everybody)))
+    least = weights.sum()
+    assert correlated >= least * (1 - 1e-9)
+    split = weights / least  # of mu squared
+    assert np.isclose(np.sqrt(np.sum(weights**2 / split)), least, rtol=1e-12)
+
+
 def all_noise(correlation: Correlation, fresh: np.ndarray) -> np.ndarray:
     past: list[np.ndarray] = []
     for row in fresh:

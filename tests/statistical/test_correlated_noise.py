@@ -61,6 +61,37 @@ def test_another_covariance_is_noticed(wrong: Correlation) -> None:
     assert covariance_p(drawn, claimed(WEEKS)) < FALSE_ALARM
 
 
+def best_attack(correlation: Correlation, drawn: np.ndarray, answered: list[int]) -> tuple[float, float]:
+    """How far one device moves the likelihood ratio's statistic, and how far the noise does, in standard deviations."""
+    change = np.zeros(correlation.horizon)
+    change[answered] = 1  # norm of each answer in sensitivities of one sum
+    direction = np.linalg.solve(claimed(correlation), change)
+    statistic = direction @ drawn
+    return float(direction @ change), float(statistic.std())
+
+
+def test_the_best_attack_on_the_worst_device_sees_the_claimed_mu() -> None:
+    # The sample's standard deviation is within 4.9 / sqrt(2 n) of the true one, but once in a million runs.
+    drawn = noises(WEEKS, SeededRandom(13, "correlated"))
+    shift, spread = best_attack(WEEKS, drawn, [0, 2, 4])
+    assert abs(shift / spread / WEEKS.mu() - 1) < 4.9 / np.sqrt(2 * COORDINATES)
+    for others in ([1, 3, 5], [0, 3, 6], [5, 7], [0]):
+        shift, spread = best_attack(WEEKS, drawn, others)
+        assert shift / spread < WEEKS.mu() * (1 + 4.9 / np.sqrt(2 * COORDINATES))
+
+
+def test_the_best_attack_notices_a_device_that_answers_more_often_or_a_sum_of_squares_in_place_of_the_sensitivity() -> (
+    None
+):
+    drawn = noises(WEEKS, SeededRandom(13, "correlated"))
+    shift, spread = best_attack(WEEKS, drawn, [0, 1, 2])  # not two weeks apart
+    assert shift / spread > WEEKS.mu() * 1.1
+    columns = np.array(WEEKS.coefficients) / 2**WEEKS.bits
+    naive = WEEKS.mu() * np.sqrt(3) * np.linalg.norm(columns) / WEEKS.sensitivity()  # as if columns were orthogonal
+    shift, spread = best_attack(WEEKS, drawn, [0, 2, 4])
+    assert shift / spread > naive * (1 + 4.9 / np.sqrt(2 * COORDINATES))
+
+
 def test_each_release_is_normal_with_the_claimed_standard_deviation() -> None:
     drawn = noises(WEEKS, SeededRandom(12, "correlated"))
     own = [WEEKS.release_spread(place) for place in range(1, 9)]
