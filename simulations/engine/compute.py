@@ -101,6 +101,7 @@ def add_answers(
     clip_norm = call.plan.query.clip_norm
     if not SMALLEST_CLIP_NORM <= clip_norm <= LARGEST_CLIP_NORM:
         raise ValueError(f"clip_norm must be a positive number (1e-50 .. 1e50), got {clip_norm}")
+    slots = np.ascontiguousarray(slots, dtype=np.int64)
     work, blocks = _work(call, shard, slots, draws, size, workers, kernels() if using is None else using)
     shape = (call.plan.query.rows, call.plan.query.columns)
     norms = np.zeros(len(slots))
@@ -211,7 +212,9 @@ def _check_columns(tensor: FloatArray, query: QuerySchema) -> None:
 def _matrix(tensor: FloatArray, rows: int) -> FloatArray:
     if tensor.ndim != 2 or len(tensor) != rows:
         raise ValueError(f"a tensor of shape {tensor.shape} does not fit {rows} rows")
-    return np.ascontiguousarray(tensor, dtype=np.float64)
+    matrix = np.ascontiguousarray(tensor, dtype=np.float64).view()
+    matrix.flags.writeable = False  # as what comes from a message: a kernel is compiled once
+    return matrix
 
 
 def _check_solve(alpha0: float, ridge: float) -> None:

@@ -45,13 +45,11 @@ class Shard:
 
     @classmethod
     def of(cls, population: "Population") -> "Shard":
-        """Views of the memory-mapped arrays."""
-        return cls(
-            *(
-                np.asarray(getattr(population, name))
-                for name in ("starts", "titles", "weights", "recent", "fresh", "passed_starts", "passed")
-            )
-        )
+        """Read-only views, memory-mapped or not: of one kind, so that a kernel is compiled once."""
+        views = [np.asarray(getattr(population, name)).view() for name in cls.__slots__]
+        for view in views:
+            view.flags.writeable = False
+        return cls(*views)
 
 
 def split(slots: Slots, size: int) -> list[Slots]:
