@@ -260,8 +260,11 @@ class Book:
 
     def _check_place(self, plan: RoundPlan, basis: Basis) -> None:
         if basis is Basis.ADDITION:
-            if self._policy.additions is not Additions.ZCDP:
-                raise BookError("the policy allows no release outside the committed schedule: nothing is sent")
+            if self._policy.additions is not Additions.ZCDP or plan.correlation is not None:
+                raise BookError(
+                    "the policy allows no release outside the committed schedule, or it has correlated noise, whose "
+                    "draws are used once: nothing is sent"
+                )
             return
         position = sum(entry.basis is Basis.SCHEDULED for entry in self._reserves)
         if position >= len(self._schedule.rounds) or plan != self._schedule.rounds[position]:

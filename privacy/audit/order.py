@@ -65,6 +65,13 @@ def _check_reserve(entry: ReserveEntry, index: int, story: Story, found: Finding
                     f"Entry {index} adds a round that no schedule committed to; the rules allow no additions.",
                     index,
                 )
+            elif plan.correlation is not None:
+                found.add(
+                    Fault.ADDITION,
+                    f"Entry {index} adds a round with correlated noise: its draws belong to a committed sequence, and "
+                    "noise that is used twice hides nothing.",
+                    index,
+                )
         case Basis.SCHEDULED:
             if (problem := _off_schedule(entry, story)) is not None:
                 found.add(
