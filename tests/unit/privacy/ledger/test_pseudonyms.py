@@ -17,13 +17,24 @@ from backrow.privacy.ledger.pseudonyms import (
     check_list,
     key_commitment,
     keyed_hash,
+    keyed_hashes,
 )
-from backrow.privacy.ledger.tree import EMPTY_ROOT
+from backrow.privacy.ledger.tree import EMPTY_ROOT, Tree, leaf_hash
+from backrow.privacy.names import Names
 
 NAMES = st.sets(st.text(min_size=1, max_size=5), max_size=12)
 LISTED = PseudonymList(bytes(32), [f"device-{i}" for i in range(9)])
 ABSENT = keyed_hash(bytes(32), "somebody else")
 PROOF = LISTED.prove_absence(ABSENT)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 3, 8, 9, 4_095, 5_001])
+def test_many_are_hashed_and_committed_to_as_few_are(size: int) -> None:
+    names, key = [f"device-{place}" for place in range(size)], bytes(range(32))
+    hashes = [keyed_hash(key, name) for name in names]
+    assert keyed_hashes(key, names) == b"".join(hashes)
+    root = Tree(map(leaf_hash, sorted(hashes))).root()
+    assert PseudonymList(key, Names.of(names)).commitment == Commitment(size, root)
 
 
 @settings(deadline=None)
