@@ -94,6 +94,7 @@ def subsample(prepared: Prepared, devices: int, seed: int) -> Prepared:
         starts, population.titles[entries], population.weights[entries], population.recent[entries],
         population.granted[slots], population.fresh[slots], passed_starts, population.passed[passed],
         population.opted_out[slots], population.children[slots],
+        None if population.order is None else population.order[entries],
     )  # fmt: skip
     position = np.full(len(population), -1, dtype=np.int32)
     position[slots] = np.arange(devices, dtype=np.int32)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from backrow.privacy.errors import ScenarioError
+from backrow.privacy.errors import BackrowError, ScenarioError
 from backrow.simulations.pipeline import Prepared, commit
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.results import write_whole
@@ -178,7 +178,7 @@ def _check_cells(cells: Sequence[Cell], prepared: Prepared) -> None:
             seen.add(cell.point)
             try:
                 commit(cell.scenario, prepared if cell.devices is None else subsample(prepared, cell.devices, 0))
-            except ValueError as problem:
+            except (BackrowError, ValueError) as problem:
                 raise ScenarioError(f"{cell.name}: {problem}") from None
 
 
