@@ -9,13 +9,17 @@ from backrow.client.policy import DevicePolicy
 from backrow.privacy.accounting.claim import claim, claim_of
 from backrow.privacy.accounting.events import GaussianRelease
 from backrow.privacy.accounting.sequences import events_of
+from backrow.privacy.audit.findings import Fault, Findings
+from backrow.privacy.audit.order import check_order
 from backrow.privacy.audit.sequences import alone, increments, multipliers, squared
+from backrow.privacy.audit.story import Story
 from backrow.privacy.correlated import Correlation
 from backrow.privacy.errors import RefusedCallError, UnsafePlanError
-from backrow.privacy.ledger.entries import ScheduleEntry
+from backrow.privacy.ledger.entries import PolicyEntry, ReserveEntry, ScheduleEntry
 from backrow.privacy.ledger.fields import from_json, to_json
-from backrow.privacy.ledger.parts import Mechanism, Purpose
+from backrow.privacy.ledger.parts import Additions, Basis, Mechanism, Purpose, Spent, Stamp
 from backrow.privacy.ledger.releases import mechanism_of
+from backrow.privacy.ledger.signed_entry import SignedEntry
 from backrow.privacy.plan import Aggregation, Noise, RoundPlan, Schedule
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.wire_plan import plan_in, plan_out
@@ -132,3 +136,14 @@ def test_a_device_refuses_a_bound_that_it_does_not_keep() -> None:
     lenient.check(ROUNDS[0], 100)
     with pytest.raises(RefusedCallError, match="keeps no count"):
         lenient.check(ROUNDS[1], 100)
+
+
+def test_the_auditor_names_a_round_of_a_sequence_that_was_added() -> None:
+    policy = PolicyEntry(
+        bytes(32), bytes(32), Stamp.SIMULATED, SCHEDULE.unit, SCHEDULE.adjacency, 9.0, 1e-5, (), Additions.ZCDP, 2
+    )
+    for round, named in ((ROUNDS[0], False), (ROUNDS[1], True)):
+        found, story = Findings(), Story(policy=policy)
+        entry = ReserveEntry(Purpose.TRENDS, round, Basis.ADDITION, Spent(1.0, 1e-5, 1))
+        check_order(SignedEntry("backrow/run", 4, 1_700_000_000, entry, bytes(64)), 4, story, found)
+        assert (Fault.ADDITION in found) is named

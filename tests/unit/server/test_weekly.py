@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,11 +8,15 @@ import pytest
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.correlated import noise_at
 from backrow.privacy.correlated_design import Matrix, cumulative, decayed, window
-from backrow.privacy.errors import UnsafePlanError
+from backrow.privacy.errors import BookError, UnsafePlanError
+from backrow.privacy.ledger.parts import Additions, Basis, Stamp
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.randomness import RandomSource, SeededRandom
+from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire import BlindSum
+from backrow.server.book import Book
 from backrow.server.cohort import Cohort
+from backrow.server.policy import LedgerPolicy
 from backrow.server.programs.weekly import estimates, weekly_schedule
 from backrow.server.receipts import Reservation
 from backrow.server.round import OpenRound, RoundSum
@@ -52,6 +57,17 @@ def test_the_grid_is_made_coarser_until_the_noise_can_be_sampled() -> None:
     assert fine.scale > coarse.scale >= 2.0**10
     with pytest.raises(UnsafePlanError, match="too large for any grid"):
         weekly_schedule(replace(SETTINGS, epsilon=1e-5, delta=1e-10), cumulative(4), 4, 1, 1)
+
+
+def test_no_round_of_a_sequence_is_added_outside_its_schedule(tmp_path: Path) -> None:
+    schedule = weekly_schedule(SETTINGS, cumulative(4), 4, 1, 1)
+    rules = LedgerPolicy(30.0, 1e-5, 2, Stamp.SIMULATED, additions=Additions.ZCDP)
+    book = Book.begin(tmp_path, SigningKey(b"k" * 32), rules, schedule, 10, b"e" * 32, lambda: 1_700_000_000)
+    with pytest.raises(BookError, match="used once"):
+        book.reserve(schedule.rounds[2], basis=Basis.ADDITION)
+    assert book.spent == 0
+    book.reserve(schedule.rounds[0])
+    book.close()
 
 
 def test_a_closed_round_carries_the_noise_of_its_place() -> None:
