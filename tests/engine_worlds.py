@@ -1,5 +1,6 @@
 """Populations and questions for the tests of the whole-cohort engine."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from backrow.client.edge import SimulatedEdge
 from backrow.privacy import wire
 from backrow.privacy.plan import RoundPlan
-from backrow.privacy.queries import Query
+from backrow.privacy.queries import Metric, Query
 from backrow.privacy.randomness import RandomSource, SeededRandom
 from backrow.privacy.signing import SigningKey
 from backrow.simulations.engine.edge import PopulationEdge
@@ -16,6 +17,7 @@ from tests import builders
 
 KEY = SigningKey(bytes(32))
 SEED = 11
+NUMBERS = {"alpha0": 0.4, "ridge": 0.1}
 FINE = 2.0**36
 """So many integers per clip norm that rounding cannot be seen."""
 
@@ -57,14 +59,18 @@ def question(trainer: str, titles: int, population: int, *, columns: int = 6, fi
             direction = np.abs(factors[:, :1]) / np.linalg.norm(factors[:, 0])
             basis, _ = np.linalg.qr(factors - direction @ (direction.T @ factors))
             tensors = {"deflation": direction, "basis": basis}
+        case "eval":
+            query, clip_norm, columns = Query.EVAL, math.sqrt(len(Metric)), 1
+            tensors, settings = {"factors": factors, "popularity": np.arange(titles)[::-1, None] / 2.0}, NUMBERS
         case _:
             query, clip_norm = Query.GRADIENT, 6.0 if trainer == "gradient" else 0.15
-            tensors, settings = {"factors": factors}, {"alpha0": 0.4, "ridge": 0.1}
+            tensors, settings = {"factors": factors}, NUMBERS
             local = {"learning_rate": 0.02, "batch": 4, "negatives": 3, "epochs": 2}
-            settings |= {f"sgd_{name}": float(value) for name, value in local.items()}
+            settings = settings | {f"sgd_{name}": float(value) for name, value in local.items()}
     scale = 2.0 ** round(np.log2((FINE if fine else 2.0**24) / clip_norm))
+    rows = len(Metric) if trainer == "eval" else titles
     made: RoundPlan = builders.plan(
-        query, titles, columns, clip_norm=clip_norm, scale=scale, population=population, number=4
+        query, rows, columns, clip_norm=clip_norm, scale=scale, population=population, number=4
     )
     return wire.RoundCall(made, trainer, population, (), tensors, settings)
 

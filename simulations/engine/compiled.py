@@ -12,7 +12,7 @@ from numba import njit
 
 from backrow.simulations.engine.compiled_sgd import sgd
 
-__all__ = ["counts", "gradient", "sgd", "solve", "subspace"]
+__all__ = ["counts", "gradient", "ranks", "sgd", "solve", "subspace"]
 
 _FAST = {"reassoc", "contract", "nsz"}
 """Sums may be vectorised; nothing else is relaxed."""
@@ -229,3 +229,59 @@ def gradient(slots, starts, titles, weights, factors, gram, alpha0, ridge, bound
             here = weight * score - (alpha0 + weight)
             for k in range(columns):
                 total[title, k] += here * scaled[k]
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _scores(factors, user, scores):
+    for title in range(len(factors)):
+        value = 0.0
+        for k in range(len(user)):
+            value += factors[title, k] * user[k]
+        scores[title] = value
+
+
+@njit(nogil=True, cache=True)
+def _rank(scores, target, free):
+    """From 0 among free titles, ties counting half."""
+    above, level = 0, 0
+    for title in range(len(scores)):
+        above += (scores[title] > target) & free[title]
+        level += (scores[title] == target) & free[title]
+    return above + (level - 1) / 2
+
+
+@njit(nogil=True, cache=True)
+def ranks(slots, starts, titles, fresh, passed_starts, passed, factors, users, popularity, found):
+    """Ranks of every device's fresh title, by its own scores and by popularity: `found`, shape (devices, 2).
+
+    -1: it has none; NaN: it, or a known title, is outside the catalogue, or it was known.
+    """
+    scores, free = np.empty(len(factors)), np.ones(len(factors), np.bool_)
+    for row in range(len(slots)):
+        slot = slots[row]
+        target = fresh[slot]
+        if target < 0:
+            found[row] = -1.0
+            continue
+        inside = target < len(factors)
+        for own in range(2):
+            begins, known = (starts, titles) if own == 0 else (passed_starts, passed)
+            for place in range(begins[slot], begins[slot + 1]):
+                if 0 <= known[place] < len(factors):
+                    free[known[place]] = False
+                else:
+                    inside = False
+        if inside and free[target]:
+            found[row, 1] = _rank(popularity, popularity[target], free)
+            if starts[slot] == starts[slot + 1]:
+                found[row, 0] = found[row, 1]  # a device without a history recommends what is popular
+            else:
+                _scores(factors, users[row], scores)
+                found[row, 0] = _rank(scores, scores[target], free)
+        else:
+            found[row] = np.nan
+        for own in range(2):
+            begins, known = (starts, titles) if own == 0 else (passed_starts, passed)
+            for place in range(begins[slot], begins[slot + 1]):
+                if 0 <= known[place] < len(factors):
+                    free[known[place]] = True

@@ -13,12 +13,13 @@ from types import ModuleType
 import numpy as np
 from numpy.typing import NDArray
 
+from backrow.client.training.evaluation import LIST
 from backrow.client.training.sgd import Epochs
-from backrow.privacy.clipping import LARGEST_CLIP_NORM, LARGEST_NORM, SMALLEST_CLIP_NORM
+from backrow.privacy.clipping import LARGEST_CLIP_NORM, LARGEST_NORM, SMALLEST_CLIP_NORM, clip_outer
 from backrow.privacy.errors import NonFiniteUpdateError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.quantise import Rounding
-from backrow.privacy.queries import Query, QuerySchema
+from backrow.privacy.queries import Metric, Query, QuerySchema
 from backrow.privacy.wire import IntArray, RoundCall
 from backrow.simulations.engine.shard import FloatArray, Shard, Slots, split
 
@@ -72,6 +73,8 @@ def whole_cohorts(plan: RoundPlan, trainer: str) -> bool:
             return trainer == "subspace"
         case Query.GRADIENT:
             return trainer in ("gradient", "sgd")
+        case Query.EVAL:
+            return trainer != "sequence"
     return False
 
 
@@ -132,7 +135,7 @@ def _work(
 ) -> tuple[Work, list[Slots]]:
     """The kernel of a call, and the parts in which it adds the devices."""
     query = call.plan.query
-    if query.query in (Query.POPULARITY, Query.RECENT) or call.trainer == "sgd":
+    if query.query in (Query.POPULARITY, Query.RECENT, Query.EVAL) or call.trainer == "sgd":
         parts = max(1, -(-len(slots) // PART), min(4 * workers, len(slots)) if workers > 1 else 1)
         return _by_device(call, shard, draws, using), np.array_split(slots, parts)
     return _by_block(call, shard, size, using), split(slots, size)
@@ -140,6 +143,8 @@ def _work(
 
 def _by_device(call: RoundCall, shard: Shard, draws: Draws, using: ModuleType) -> Work:
     """Answers that are rounded one by one."""
+    if call.plan.query.query is Query.EVAL:
+        return _evaluation(call, shard, using)
     query, scale = call.plan.query, call.plan.scale
     history, bound = (shard.starts, shard.titles, shard.weights), _bound(query)
     if query.query is not Query.GRADIENT:
@@ -166,6 +171,38 @@ def _by_device(call: RoundCall, shard: Shard, draws: Draws, using: ModuleType) -
         using.sgd(slots, draws.seeds[place], *history, factors, users, *numbers, bound, scale, total, norms)
 
     return train
+
+
+def _evaluation(call: RoundCall, shard: Shard, using: ModuleType) -> Work:
+    """As client/training/evaluation.py."""
+    query, popularity = call.plan.query, call.tensors["popularity"]
+    factors = _matrix(call.tensors["factors"], len(popularity))
+    if (query.titles, query.columns) != (len(Metric), 1) or popularity.shape != (len(factors), 1):
+        raise ValueError("an evaluation has one row for each metric, one column, and popularity of the same titles")
+    popular = _matrix(popularity, len(factors))[:, 0]
+    history = (shard.starts, shard.titles, shard.weights)
+    solve = (factors, factors.T @ factors, call.settings["alpha0"], call.settings["ridge"])
+    _check_solve(*solve[2:])
+
+    def evaluate(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
+        asked = slots[shard.fresh[slots] >= 0]
+        users, ranks = np.empty((len(asked), factors.shape[1])), np.empty((len(asked), 2))
+        using.solve(asked, *history, *solve, users)
+        known = (shard.starts, shard.titles, shard.fresh, shard.passed_starts, shard.passed)
+        using.ranks(asked, *known, factors, users, popular, ranks)
+        if not np.all(np.isfinite(ranks)) or not np.all(np.isfinite(users)):
+            norms[:] = np.nan
+            return
+        gains = np.where(ranks < LIST, 1 / np.log2(ranks + 2), 0.0)
+        answers = np.zeros((len(asked), query.rows))
+        answers[:, : len(Metric)] = np.column_stack(
+            [np.ones(len(asked)), ranks[:, 0] < LIST, gains[:, 0], ranks[:, 1] < LIST, gains[:, 1]]
+        )
+        norms[shard.fresh[slots] >= 0] = np.linalg.norm(answers, axis=1)
+        block = clip_outer(answers, np.ones((len(asked), 1)), query.clip_norm)
+        total[:, 0] += np.rint(block.left * block.right * call.plan.scale).sum(axis=0)
+
+    return evaluate
 
 
 def _by_block(call: RoundCall, shard: Shard, size: int, using: ModuleType) -> Work:

@@ -173,6 +173,39 @@ def sgd(
         total[ids] += np.rint(change, out=change)
 
 
+def ranks(
+    slots: Slots,
+    starts: NDArray[np.int64],
+    titles: NDArray[np.int32],
+    fresh: NDArray[np.int32],
+    passed_starts: NDArray[np.int64],
+    passed: NDArray[np.int32],
+    factors: FloatArray,
+    users: FloatArray,
+    popularity: FloatArray,
+    found: FloatArray,
+) -> None:
+    """Ranks of every device's fresh title, by its own scores and by popularity; -1: none; NaN: outside, or known."""
+    for row, slot in enumerate(slots):
+        target = int(fresh[slot])
+        if target < 0:
+            found[row] = -1.0
+            continue
+        own, other = titles[starts[slot] : starts[slot + 1]], passed[passed_starts[slot] : passed_starts[slot + 1]]
+        known = np.concatenate([own, other, [target]])
+        if known.min() < 0 or known.max() >= len(factors) or np.any(known[:-1] == target):
+            found[row] = np.nan
+            continue
+        free = np.ones(len(factors), dtype=np.bool_)
+        free[known[:-1]] = False
+        for column, scores in enumerate((factors @ users[row] if len(own) else popularity, popularity)):
+            above, level = (
+                np.count_nonzero(scores[free] > scores[target]),
+                np.count_nonzero(scores[free] == scores[target]),
+            )
+            found[row, column] = above + (level - 1) / 2
+
+
 def _rows(
     slots: Slots,
     starts: NDArray[np.int64],

@@ -25,7 +25,7 @@ from backrow.simulations.scenario import Scenario
 from tests.engine_worlds import KEY, SEED, asked, generated, integers, one_by_one, question, random, whole
 
 TITLES = 60
-TRAINERS = ("popularity", "recent", "subspace", "gradient", "sgd")
+TRAINERS = ("popularity", "recent", "subspace", "gradient", "sgd", "eval")
 WORLD = generated(titles=TITLES)
 SLOTS = np.flatnonzero(WORLD.granted)
 
