@@ -1,6 +1,7 @@
 """Popularity week by week on real timestamps, released with correlated noise: one weekly scenario in, one folder out.
 
-The folder holds weekly.toml, weekly.json, the ledger, releases/ and the secret lists of an audit. No watch history.
+The folder holds weekly.toml, weekly.json, weekly.svg, the ledger, releases/ and the secret lists of an audit; no watch
+history.
 """
 
 import hashlib
@@ -36,6 +37,7 @@ from backrow.server.strategy import Coordinator, Outcome, RoundReport
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.datasets.registry import load
 from backrow.simulations.population import ChangingEdge, device_name
+from backrow.simulations.report.weekly import weekly_svg
 from backrow.simulations.training import RELEASES, clock, coordinator_key, epoch_key, keep_lists
 from backrow.simulations.weekly_answers import NEVER, answered_in
 from backrow.simulations.weekly_scenario import WeeklyScenario
@@ -133,6 +135,8 @@ def run_weekly(
     spent = claim_of([report.plan for report in outcome.reports], schedule)
     run = WeeklyRun(spent, told, errors, outcome)
     (draft / "weekly.json").write_text(_record(run, scenario, dataset), encoding="utf-8")
+    if told:
+        (draft / "weekly.svg").write_text(weekly_svg(told, dataset.catalogue.names, CONFIDENCE), encoding="utf-8")
     draft.rename(folder)
     return run
 
