@@ -82,7 +82,7 @@ class RoundSum:
     @property
     def sentinels(self) -> tuple[int, ...]:
         """Raw integers of the rows that no device touches: pure noise."""
-        return tuple(int(value) for value in self.noisy[self.plan.query.titles :].ravel())
+        return tuple(self.noisy[self.plan.query.titles :].ravel().tolist())
 
     def digest(self) -> str:
         """SHA-256 of what will be released, hex."""

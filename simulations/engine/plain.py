@@ -199,11 +199,8 @@ def ranks(
         free = np.ones(len(factors), dtype=np.bool_)
         free[known[:-1]] = False
         for column, scores in enumerate((factors @ users[row] if len(own) else popularity, popularity)):
-            above, level = (
-                np.count_nonzero(scores[free] > scores[target]),
-                np.count_nonzero(scores[free] == scores[target]),
-            )
-            found[row, column] = above + (level - 1) / 2
+            others, mine = scores[free], scores[target]
+            found[row, column] = np.count_nonzero(others > mine) + (np.count_nonzero(others == mine) - 1) / 2
 
 
 def _rows(
