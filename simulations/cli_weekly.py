@@ -44,6 +44,7 @@ def weekly(
     )
     console.say(str(run.claim))
     console.say(f"told: {loaded.workload.name}, of at most {loaded.weeks.answers} answers of a device")
-    for told, error in list(zip(run.told, run.errors, strict=True))[:: max(1, len(run.told) // 8)]:
+    shown = set(range(0, len(run.told), max(1, len(run.told) // 8))) | {len(run.told) - 1}
+    for told, error in (pair for place, pair in enumerate(zip(run.told, run.errors, strict=True)) if place in shown):
         console.say(f"week {told.week:3}: noise sd {told.spread:6.2f}, error (ground truth) {error:6.2f}")
     console.say(f"figures: {folder / 'weekly.json'}")
