@@ -86,8 +86,8 @@ def start_users(call: TrainingCall, block: HistoryBlock) -> FloatArray:
     """
     factors = call.tensors["factors"]
     users = np.zeros((len(block), factors.shape[1])) if call.users is None else call.users
-    fresh = np.flatnonzero(~users.any(axis=1))
-    if len(fresh):
+    fresh = np.flatnonzero(~users.any(axis=1)).tolist()
+    if fresh:
         histories = [block[row] for row in fresh]
         alpha0, ridge = call.settings["alpha0"], call.settings["ridge"]
         users[fresh] = solve_block(factors, histories, alpha0, ridge, item_gram=gram(factors))
@@ -130,9 +130,9 @@ def local_epochs(
                 batch = slice(first, min(first + steps.batch, end))
                 rows = inverse[batch].ravel()
                 seen = local[rows]
-                errors = (seen @ user).reshape(-1, lists.shape[1])
-                errors[:, 0] -= 1
-                errors = (errors * confidence[batch]).ravel()
+                off = (seen @ user).reshape(-1, lists.shape[1])
+                off[:, 0] -= 1
+                errors = (off * confidence[batch]).ravel()
                 summed = np.bincount(rows, weights=errors, minlength=len(ids))
                 local -= steps.learning_rate * np.outer(summed, user)
                 user -= steps.learning_rate * (errors @ seen)

@@ -1,3 +1,5 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# numba reads the types of the arguments when a kernel is first called.
 """Kernels in machine code (numba): one pass over the events of some devices, without the interpreter's lock.
 
 Each kernel adds the clipped answers of devices `slots` to `total`, in the order given, and writes down the norm

@@ -1,3 +1,5 @@
+# mypy: allow-untyped-defs, allow-untyped-calls, allow-untyped-decorators
+# numba reads the types of the arguments when a kernel is first called.
 """Local epochs in machine code (client/training/sgd.py): a device's answer from the titles it touches, twice read.
 
 A local row is v - h sum_b E_b p_b over the mini-batches b in which its title was seen, with E_b the summed errors and

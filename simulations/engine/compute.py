@@ -158,8 +158,7 @@ def _by_device(call: RoundCall, shard: Shard, draws: Draws, using: ModuleType) -
     _check_columns(factors, query)
     steps = Epochs.of(call.settings)
     numbers = (steps.learning_rate, steps.batch, steps.negatives, steps.epochs)
-    solve = (factors, factors.T @ factors, call.settings["alpha0"], call.settings["ridge"])
-    _check_solve(*solve[2:])
+    solve = _solve_numbers(factors, call)
 
     def train(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
         users = np.zeros((len(slots), query.columns)) if draws.users is None else draws.users[place]
@@ -181,8 +180,7 @@ def _evaluation(call: RoundCall, shard: Shard, using: ModuleType) -> Work:
         raise ValueError("an evaluation has one row for each metric, one column, and popularity of the same titles")
     popular = _matrix(popularity, len(factors))[:, 0]
     history = (shard.starts, shard.titles, shard.weights)
-    solve = (factors, factors.T @ factors, call.settings["alpha0"], call.settings["ridge"])
-    _check_solve(*solve[2:])
+    solve = _solve_numbers(factors, call)
 
     def evaluate(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
         asked = slots[shard.fresh[slots] >= 0]
@@ -213,17 +211,15 @@ def _by_block(call: RoundCall, shard: Shard, size: int, using: ModuleType) -> Wo
     added = min(size, call.plan.population)
     bound -= query.clip_norm * 2 * added * (added + query.columns + 64) * LARGEST_PART * 2.0**-53
     most = LARGEST_PART * query.clip_norm
+    shared: tuple[FloatArray | float, ...]
     if query.query is Query.SUBSPACE:
         outer, basis = _matrix(tensors["deflation"], query.rows), _matrix(tensors["basis"], query.rows)
-        sign = -1.0
+        sign, kernel = -1.0, using.subspace
         shared = (outer, basis, outer.T @ outer, np.ascontiguousarray(basis.T @ outer))
-        kernel = using.subspace
     else:
         outer = basis = _matrix(tensors["factors"], query.rows)
-        sign = 1.0
-        shared = (outer, outer.T @ outer, call.settings["alpha0"], call.settings["ridge"])
-        _check_solve(*shared[2:])
-        kernel = using.gradient
+        sign, kernel = 1.0, using.gradient
+        shared = _solve_numbers(outer, call)
     _check_columns(basis, query)
 
     def outer_products(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
@@ -254,6 +250,9 @@ def _matrix(tensor: FloatArray, rows: int) -> FloatArray:
     return matrix
 
 
-def _check_solve(alpha0: float, ridge: float) -> None:
+def _solve_numbers(factors: FloatArray, call: RoundCall) -> tuple[FloatArray, FloatArray, float, float]:
+    """What the local solve needs: V, V'V, alpha0 and ridge."""
+    alpha0, ridge = call.settings["alpha0"], call.settings["ridge"]
     if not (0 <= alpha0 < np.inf and 0 < ridge < np.inf):
         raise ValueError(f"alpha0 {alpha0} must be finite and >= 0, ridge {ridge} finite and > 0")
+    return factors, np.asarray(factors.T @ factors), alpha0, ridge

@@ -230,7 +230,7 @@ def _places(slots: Slots, starts: NDArray[np.int64]) -> NDArray[np.int64]:
 
 def _squares(x: csr_matrix) -> FloatArray:
     owner = np.repeat(np.arange(x.shape[0]), np.diff(x.indptr))
-    return np.bincount(owner, x.data * x.data, minlength=x.shape[0])
+    return np.asarray(np.bincount(owner, x.data * x.data, minlength=x.shape[0]), dtype=np.float64)
 
 
 def _inverse(values: FloatArray) -> FloatArray:
