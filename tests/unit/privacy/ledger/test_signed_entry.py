@@ -210,5 +210,6 @@ def test_the_words_of_the_ledger_are_fixed() -> None:
     words = (parts.Purpose, parts.Stamp, parts.Additions, parts.Basis, parts.Mechanism, parts.Sampling)
     assert {word.value for kind in words for word in kind} == {
         "train", "trends", "experiments", "feedback", "simulated", "production", "refused", "zcdp", "scheduled",
-        "addition", "rounded-gaussian", "float-gaussian", "discrete-gaussian-shares", "none", "everybody",
+        "addition", "rounded-gaussian", "float-gaussian", "discrete-gaussian-shares",
+        "correlated-rounded-gaussian", "none", "everybody",
     }  # fmt: skip
