@@ -30,6 +30,7 @@ ABOUT = {
     Query.RECENT: "which titles are watched lately",
     Query.SUBSPACE: "in which directions tastes differ",
     Query.GRADIENT: "how the shared model should change",
+    Query.SEQUENCE: "which titles are watched after which",
     Query.EVAL: "how well the shared model recommends",
 }
 _STEPS = {

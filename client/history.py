@@ -22,9 +22,10 @@ class RawHistory:
         recent: shape (watched,), True where watched within the public recency window.
         fresh: catalogue row of a title watched after all others, for evaluation only; None if there is none.
         passed: catalogue rows known to the owner that do not count, such as disliked ones: never recommended.
+        order: shape (watched,), positions in `titles`, the title watched first in front; None: the order is unknown.
     """
 
-    __slots__ = ("fresh", "passed", "recent", "titles", "weights")
+    __slots__ = ("fresh", "order", "passed", "recent", "titles", "weights")
 
     def __init__(
         self,
@@ -33,6 +34,7 @@ class RawHistory:
         recent: NDArray[np.bool_] | None = None,
         fresh: int | None = None,
         passed: IntArray | None = None,
+        order: IntArray | None = None,
     ) -> None:
         if len(titles) != len(weights) or (recent is not None and len(recent) != len(titles)):
             raise ValueError("titles, weights and recent have one entry per watched title")
@@ -42,8 +44,11 @@ class RawHistory:
             raise ValueError("confidence weights must be positive and finite")
         if fresh is not None and (fresh < 0 or fresh in titles or (passed is not None and fresh in passed)):
             raise ValueError("a fresh title is a catalogue row that nothing was known of before")
+        if order is not None and not np.array_equal(np.sort(order), np.arange(len(titles))):
+            raise ValueError("the order of a history names each of its titles once")
         self.titles = titles
         self.weights = weights
+        self.order = order
         self.fresh = fresh
         self.passed = _NONE if passed is None else passed
         self.recent = np.zeros(len(titles), dtype=np.bool_) if recent is None else recent

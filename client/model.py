@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from backrow.client.sequence import Memory
 from backrow.client.solve import FloatArray, gram
 from backrow.privacy.bundle import Bundle
 from backrow.privacy.errors import BundleError
@@ -21,6 +22,8 @@ class PublicModel:
         popularity: shape (titles,), noisy counts.
         recent: shape (titles,), noisy counts of the recency window, or None.
         alpha0, ridge: of the local solve.
+        embedding, memory: what contexts are made of, in a model whose scores are popularity + item factors times
+            context (client/sequence.py); None: scores are item factors times the local solve.
         ids, names, genres, years: of every title, in row order; a year may be unknown.
         rows: row by id.
         item_gram: V'V of the item factors.
@@ -37,6 +40,8 @@ class PublicModel:
     years: tuple[int | None, ...]
     rows: Mapping[str, int] = field(repr=False)
     item_gram: FloatArray = field(repr=False)
+    embedding: FloatArray | None = None
+    memory: Memory | None = None
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Self:
@@ -54,6 +59,7 @@ class PublicModel:
             raise _unusable("popularity is missing")
         if not np.all(np.isfinite(factors)):
             raise _unusable("item_factors holds NaN or infinity")
+        embedding = _embedding(bundle, factors.shape)
         ids = tuple(_text(title, "id") for title in bundle.catalogue)
         rows = {name: row for row, name in enumerate(ids)}
         if len(rows) != titles or not titles:
@@ -71,6 +77,8 @@ class PublicModel:
             years=tuple(_year(title) for title in bundle.catalogue),
             rows=MappingProxyType(rows),
             item_gram=gram(wide),
+            embedding=embedding,
+            memory=None if embedding is None else _memory(bundle, wide.shape[1]),
         )
 
 
@@ -81,6 +89,26 @@ def _counts(bundle: Bundle, name: str, titles: int) -> FloatArray | None:
     if counts.shape != (titles,) or not np.all(np.isfinite(counts)):
         raise _unusable(f"{name} must be one finite number for each of its {titles} titles")
     return np.asarray(counts, dtype=np.float64)
+
+
+def _embedding(bundle: Bundle, shape: tuple[int, ...]) -> FloatArray | None:
+    embedding = bundle.tensors.get("embedding")
+    if embedding is None:
+        return None
+    if embedding.shape != shape or not np.all(np.isfinite(embedding)):
+        raise _unusable("embedding must be finite and of the shape of item_factors")
+    return np.asarray(embedding, dtype=np.float64)
+
+
+def _memory(bundle: Bundle, columns: int) -> Memory:
+    tiny = float(np.finfo(np.float64).tiny)
+    try:
+        memory = Memory.of({name: _setting(bundle, name, smallest=tiny) for name in ("decay", "window", "columns")})
+    except ValueError as error:
+        raise _unusable(str(error)) from error
+    if columns % memory.columns:
+        raise _unusable(f"its {columns} factors are not made of parts of {memory.columns}")
+    return memory
 
 
 def _setting(bundle: Bundle, name: str, smallest: float) -> float:

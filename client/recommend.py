@@ -9,7 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from backrow.client.history import RawHistory
 from backrow.client.model import PublicModel
+from backrow.client.sequence import context_of
 from backrow.client.solve import FloatArray, normal_equations
 from backrow.client.weights import Preferences
 
@@ -84,6 +86,8 @@ def trending_lift(popularity: FloatArray, recent: FloatArray) -> FloatArray:
 
 
 def _for_owner(model: PublicModel, preferences: Preferences, free: NDArray[np.bool_], count: int) -> list[Pick]:
+    if model.embedding is not None:
+        return _next(model, preferences, free, count)
     history = preferences.history
     matrix, target = normal_equations(
         model.item_factors, history.titles, history.weights, model.alpha0, model.ridge, model.item_gram
@@ -98,6 +102,25 @@ def _for_owner(model: PublicModel, preferences: Preferences, free: NDArray[np.bo
         nearest = int(shares.argmax())
         because = f"because you watched {model.names[history.titles[nearest]]}"
         picks.append(_pick(model, row, scores[row], because if shares[nearest] > 0 else POPULAR))
+    return picks
+
+
+def _next(model: PublicModel, preferences: Preferences, free: NDArray[np.bool_], count: int) -> list[Pick]:
+    """By what was watched last; the reason is the watched title whose own context speaks most for the pick."""
+    assert model.embedding is not None and model.memory is not None
+    history = preferences.history
+    personal = model.item_factors @ context_of(model.embedding, history, model.memory)
+    scores = model.popularity + personal
+    newest = np.arange(len(history)) if history.order is None else history.order[-model.memory.window :]
+    alone = [RawHistory(history.titles[[at]], history.weights[[at]]) for at in newest]
+    pulls = np.array([model.item_factors @ context_of(model.embedding, one, model.memory) for one in alone])
+    pulls *= (model.memory.decay ** np.arange(len(newest))[::-1])[:, None]
+    picks = []
+    for row in _best(scores, free, count):
+        nearest = int(pulls[:, row].argmax())
+        because = f"because you watched {model.names[history.titles[newest[nearest]]]}"
+        told = personal[row] > 0 and pulls[nearest, row] > 0
+        picks.append(_pick(model, row, scores[row], because if told else POPULAR))
     return picks
 
 

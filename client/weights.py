@@ -148,17 +148,18 @@ def confidence(
         later = _fold(event for event in ordered if event.at >= since).items()
         fresh = next((rows[n] for n, t in later if n in rows and n not in titles and t.weight() > 0), None)
     known = sorted(
-        (rows[name], weight, title.latest >= now - recent_seconds)
+        (rows[name], weight, title.latest >= now - recent_seconds, title.latest)
         for name, title in titles.items()
         if name in rows and (weight := title.weight()) > 0
     )
     passed = [rows[n] for n, title in titles.items() if n in rows and title.hidden and not title.weight() > 0]
     history = RawHistory(
-        np.array([row for row, _, _ in known], dtype=np.int32),
-        np.array([weight for _, weight, _ in known], dtype=np.float64),
-        np.array([recent for _, _, recent in known], dtype=np.bool_),
+        np.array([row for row, _, _, _ in known], dtype=np.int32),
+        np.array([weight for _, weight, _, _ in known], dtype=np.float64),
+        np.array([recent for _, _, recent, _ in known], dtype=np.bool_),
         fresh,
         np.array(sorted(passed), dtype=np.int32),
+        np.argsort(np.array([latest for *_, latest in known], dtype=np.int64), kind="stable").astype(np.int32),
     )
     seen = sorted((-title.latest, name) for name, title in titles.items() if title.seen)
     disliked = frozenset(name for name, title in titles.items() if title.disliked)

@@ -12,6 +12,7 @@ class Query(StrEnum):
     RECENT = "recent"
     SUBSPACE = "subspace"
     GRADIENT = "gradient"
+    SEQUENCE = "sequence"
     EVAL = "eval"
 
 

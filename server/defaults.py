@@ -24,6 +24,8 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
     match trainer:
         case "prior":
             return Steps(0, 0.0)
+        case "sequence":
+            return Steps(2, 0.0)
         case "subspace":
             return Steps(1, 0.0)
         case "gradient" | "sgd" | "opacus" | "opacus-event":
@@ -34,4 +36,6 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
             if budget < 15:
                 return Steps(16, 3.0)
             return Steps(24, 3.0 if epsilon is not None else 6.0)
-    raise ValueError(f"unknown trainer {trainer!r}: use prior, subspace, gradient, sgd, opacus or opacus-event")
+    raise ValueError(
+        f"unknown trainer {trainer!r}: use sequence, prior, subspace, gradient, sgd, opacus or opacus-event"
+    )

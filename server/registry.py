@@ -69,13 +69,17 @@ def _write(
     tensors = {"item_factors": model.item_factors, "popularity": model.popularity}
     if model.recent is not None:
         tensors["recent"] = model.recent
+    settings = {"alpha0": model.alpha0, "ridge": model.ridge}
+    if model.sequence is not None:
+        tensors["embedding"] = model.sequence.embedding
+        settings |= model.sequence.settings
     files = {
         MODEL: save({name: np.ascontiguousarray(tensor, dtype=PUBLISHED) for name, tensor in tensors.items()}),
         CATALOGUE: canonical(list(catalogue)),
     }
     manifest = {
         **origin,
-        "settings": {"alpha0": model.alpha0, "ridge": model.ridge},
+        "settings": settings,
         "claim": claim
         and {
             "epsilon": claim.epsilon,

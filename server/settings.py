@@ -19,7 +19,7 @@ class RunSettings:
     """The public numbers of a run. Whoever knows them knows the schedule and its cost.
 
     Attributes:
-        trainer: `subspace`, `gradient`, `sgd`, `opacus`, `opacus-event`, or `prior` (counts only).
+        trainer: `sequence`, `subspace`, `gradient`, `sgd`, `opacus`, `opacus-event`, or `prior` (counts only).
         epsilon: budget of everything released; None claims no privacy.
         delta: failure probability, in (0, 1).
         titles: size of the public catalogue.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backrow.client.model import PublicModel
+from backrow.client.sequence import context_of
 from backrow.client.training.evaluation import personal_scores
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.queries import Metric
@@ -35,6 +36,9 @@ def model_scorer(model: PublicModel, population: Population, sample: NDArray[np.
     def score(viewers: NDArray[np.int32]) -> NDArray[np.float64]:
         slots = viewers if sample is None else sample[viewers]
         block = [population.history(int(slot)) for slot in slots]
+        if model.embedding is not None and model.memory is not None:
+            contexts = np.array([context_of(model.embedding, history, model.memory) for history in block])
+            return np.asarray(model.popularity + contexts.reshape(len(block), -1) @ factors.T)
         return personal_scores(factors, model.popularity, block, model.alpha0, model.ridge, item_gram=model.item_gram)
 
     return score

@@ -125,7 +125,10 @@ def people(
     if scenario.data.signals == "interactions":
         recent = train.timestamp[order] >= now - recent_seconds
         nobody, nothing = np.zeros_like(starts), np.zeros(0, dtype=np.int32)
-        return Population(starts, title, np.ones(len(title)), recent, owners.granted, held_out, nobody, nothing, *who)
+        places = _places(train, order, starts)
+        return Population(
+            starts, title, np.ones(len(title)), recent, owners.granted, held_out, nobody, nothing, *who, places
+        )
     rows = {name: row for row, name in enumerate(dataset.catalogue.ids)}
     histories = []
     for viewer in range(viewers):
@@ -144,7 +147,16 @@ def people(
         _starts([len(history.passed) for history in histories]),
         np.concatenate([history.passed for history in histories]),
         *who,
+        np.concatenate([np.zeros(0, np.int32) if h.order is None else h.order for h in histories]),
     )
+
+
+def _places(train: Interactions, order: NDArray[np.intp], starts: NDArray[np.int64]) -> NDArray[np.int32]:
+    """`Population.order` of rows that `order` sorts by viewer and title."""
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    by_time = place[train.chronological()]
+    return np.asarray(by_time - np.repeat(starts[:-1], np.diff(starts)), dtype=np.int32)
 
 
 def _starts(sizes: Sequence[int]) -> NDArray[np.int64]:
@@ -260,7 +272,9 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     if aggregation is Aggregation.SECURE:
         fewest = max(granting, settings.minimum)  # refused now, not at the first round
         neighbourhood(fewest, Tolerance(privacy.adversaries, privacy.dropouts))
-    program = ModelProgram.start(settings, prepared.dataset.catalogue.features())
+    catalogue = prepared.dataset.catalogue
+    features = catalogue.crossed_features() if scenario.trainer == "sequence" else catalogue.features()
+    program = ModelProgram.start(settings, features)
     schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
     foresee(_extent(scenario, prepared.population, schedule), available_bytes())
     return Committed(settings, program, schedule, claim(schedule), _earlier(scenario))

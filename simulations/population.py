@@ -40,6 +40,7 @@ _ARRAYS = (
     "opted_out",
     "children",
 )
+_ORDER = "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ class Population:
         passed_starts: shape (devices + 1,), where each device's entries of `passed` start.
         passed: catalogue rows known to the owner that do not count.
         opted_out, children: shape (devices,), who never grants: on the coordinator's list, or a child profile.
+        order: shape (entries,), within each device the places of its entries, the one watched first in front; None:
+            nothing is known of the order.
     """
 
     starts: NDArray[np.int64]
@@ -68,6 +71,7 @@ class Population:
     passed: NDArray[np.int32]
     opted_out: NDArray[np.bool_]
     children: NDArray[np.bool_]
+    order: NDArray[np.int32] | None = None
 
     @property
     def owners(self) -> Owners:
@@ -82,8 +86,9 @@ class Population:
         part = slice(self.starts[slot], self.starts[slot + 1])
         passed = self.passed[self.passed_starts[slot] : self.passed_starts[slot + 1]]
         fresh = int(self.fresh[slot])
+        order = None if self.order is None else self.order[part]
         return RawHistory(
-            self.titles[part], self.weights[part], self.recent[part], fresh if fresh >= 0 else None, passed
+            self.titles[part], self.weights[part], self.recent[part], fresh if fresh >= 0 else None, passed, order
         )
 
     def title_counts(self, titles: int) -> NDArray[np.int64]:
@@ -96,7 +101,7 @@ class Population:
     def write(self, folder: Path) -> None:
         """Write as plain .npy files; the folder must not exist. What lies in a file already is linked, not copied."""
         folder.mkdir(parents=True)
-        for name in _ARRAYS:
+        for name in _ARRAYS if self.order is None else (*_ARRAYS, _ORDER):
             array, path = getattr(self, name), folder / f"{name}.npy"
             if (file := _whole_file(array)) is not None:
                 path.symlink_to(file)
@@ -106,7 +111,8 @@ class Population:
     @classmethod
     def open(cls, folder: Path) -> "Population":
         """Open without reading: arrays are memory-mapped. A single weight stands for all."""
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _ARRAYS}
+        kept = (*_ARRAYS, _ORDER) if (folder / f"{_ORDER}.npy").exists() else _ARRAYS
+        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in kept}
         if len(arrays["weights"]) == 1:
             arrays["weights"] = np.broadcast_to(arrays["weights"], arrays["titles"].shape)
         return cls(**arrays)

@@ -12,6 +12,7 @@ import math
 import numpy as np
 
 from backrow.client.history import HistoryBlock, RawHistory
+from backrow.client.sequence import Memory, next_scores
 from backrow.client.solve import FloatArray, gram, solve_block
 from backrow.client.training.base import TrainingCall
 from backrow.privacy.clipping import OuterBlock, clip_outer
@@ -28,6 +29,8 @@ class EvaluationTrainer:
     def answer(self, call: TrainingCall, block: HistoryBlock, random: RandomSource) -> OuterBlock:
         """Tensors: `factors` V (titles, columns), `popularity` (titles, 1). Settings: `alpha0`, `ridge`.
 
+        Of a model that scores by contexts also `embedding` (titles, columns), and the settings of `Memory`.
+
         Raises:
             ValueError: rows or columns are not those of an evaluation, or the tensors do not fit each other.
         """
@@ -42,7 +45,12 @@ class EvaluationTrainer:
         answers = np.zeros((len(block), query.rows))
         asked = [row for row, history in enumerate(block) if history.fresh is not None]
         histories = [block[row] for row in asked]
-        scores = personal_scores(factors, popularity[:, 0], histories, call.settings["alpha0"], call.settings["ridge"])
+        if "embedding" in call.tensors:
+            memory = Memory.of(call.settings)
+            scores = next_scores(factors, popularity[:, 0], call.tensors["embedding"], histories, memory)
+        else:
+            alpha0, ridge = call.settings["alpha0"], call.settings["ridge"]
+            scores = personal_scores(factors, popularity[:, 0], histories, alpha0, ridge)
         for row, history, own in zip(asked, histories, scores, strict=True):
             answers[row, : len(Metric)] = _metrics(own, popularity[:, 0], history)
         return clip_outer(answers, np.ones((len(block), 1)), query.clip_norm)

@@ -8,6 +8,7 @@ from backrow.privacy.errors import RefusedCallError
 from backrow.privacy.queries import Query
 
 TRAINERS: dict[str, Query] = {
+    "sequence": Query.SEQUENCE,
     "subspace": Query.SUBSPACE,
     "gradient": Query.GRADIENT,
     "sgd": Query.GRADIENT,
@@ -32,12 +33,16 @@ def trainer_for(query: Query, name: str) -> Trainer:
             from backrow.client.training.evaluation import EvaluationTrainer
 
             return EvaluationTrainer()
-        case Query.SUBSPACE | Query.GRADIENT:
+        case Query.SUBSPACE | Query.GRADIENT | Query.SEQUENCE:
             if TRAINERS.get(name) is not query:
                 raise RefusedCallError(f"no trainer {name!r} answers {query} queries here; known: {sorted(TRAINERS)}")
     match name:
         case "subspace":
             return SubspaceTrainer()
+        case "sequence":
+            from backrow.client.training.sequence import SequenceTrainer
+
+            return SequenceTrainer()
         case "gradient":
             return GradientTrainer()
         case "sgd":

@@ -42,6 +42,26 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class Contexts:
+    """How a device makes a context of what it watched last (client/sequence.py).
+
+    Attributes:
+        embedding: shape (titles, factors), parts of `columns` side by side.
+        decay, window, columns: of `client.sequence.Memory`.
+    """
+
+    embedding: FloatArray
+    decay: float
+    window: int
+    columns: int
+
+    @property
+    def settings(self) -> dict[str, float]:
+        """As devices read them."""
+        return {"decay": self.decay, "window": float(self.window), "columns": float(self.columns)}
+
+
+@dataclass(frozen=True, slots=True)
 class ModelTensors:
     """The public model: what the bundle holds.
 
@@ -50,6 +70,7 @@ class ModelTensors:
         popularity: shape (titles,), noisy counts, floored.
         recent: shape (titles,), noisy counts of the recent window, or None if it was not asked.
         alpha0, ridge: of the local solve.
+        sequence: how contexts are made, if scores are popularity + item factors times context; None: the local solve.
     """
 
     item_factors: FloatArray
@@ -57,6 +78,7 @@ class ModelTensors:
     recent: FloatArray | None
     alpha0: float
     ridge: float
+    sequence: "Contexts | None" = None
 
 
 class FactorProgram(Protocol):

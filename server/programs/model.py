@@ -10,6 +10,7 @@ from backrow.server.programs.base import PUBLISHED, Answer, FactorProgram, Float
 from backrow.server.programs.gradient import GradientProgram
 from backrow.server.programs.metrics import ReleasedMetrics, released_metrics
 from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
+from backrow.server.programs.sequence import SequenceProgram, crossed_factors
 from backrow.server.programs.sgd import start_sgd
 from backrow.server.programs.subspace import SubspaceProgram
 from backrow.server.settings import RunSettings
@@ -42,6 +43,8 @@ class ModelProgram:
         """Args: features: public metadata, shape (titles, features), not centred."""
         if len(features) != settings.titles:
             raise ValueError(f"{len(features)} rows of features for {settings.titles} titles")
+        if settings.trainer == "sequence":
+            return cls(settings, crossed_factors(features))
         metadata = metadata_factors(features)
         return cls(settings, metadata if settings.trainer == "prior" else with_room(metadata))
 
@@ -67,8 +70,12 @@ class ModelProgram:
             model = self.model()
             # As the bundle will hold it: what is measured is what is published.
             tensors = {"factors": model.item_factors, "popularity": model.popularity[:, None]}
+            numbers = {"alpha0": model.alpha0, "ridge": model.ridge}
+            if model.sequence is not None:
+                tensors["embedding"] = model.sequence.embedding
+                numbers |= model.sequence.settings
             rounded = {name: tensor.astype(PUBLISHED).astype(np.float64) for name, tensor in tensors.items()}
-            return Question(tensors=rounded, settings={"alpha0": model.alpha0, "ridge": model.ridge})
+            return Question(tensors=rounded, settings=numbers)
         assert self.factors is not None, "training rounds follow the counts"
         return self.factors.ask()
 
@@ -97,12 +104,14 @@ class ModelProgram:
     def model(self) -> ModelTensors:
         """The public model after the rounds so far."""
         assert self.counts is not None, "there is no model before the popularity round"
+        learned = self.factors if isinstance(self.factors, SequenceProgram) else None
         return ModelTensors(
             item_factors=self._prior() if self.factors is None else self.factors.item_factors(),
-            popularity=floored(self.counts.values[:, 0]),
+            popularity=floored(self.counts.values[:, 0]) if learned is None else learned.counts,
             recent=None if self.recent is None else np.maximum(self.recent.values[:, 0], 0.0),
             alpha0=self.settings.alpha0,
             ridge=self.settings.ridge,
+            sequence=None if learned is None else learned.contexts(),
         )
 
     def metrics(self) -> ReleasedMetrics | None:
@@ -119,6 +128,8 @@ class ModelProgram:
         match settings.trainer:
             case "prior":
                 return None
+            case "sequence":
+                return SequenceProgram.start(self.metadata, self.counts)
             case "subspace":
                 return SubspaceProgram.start(self._prior(), popular_direction(self.counts))
             case "gradient" | "opacus" | "opacus-event":
@@ -135,5 +146,6 @@ class ModelProgram:
                 numbers = {"alpha0": settings.alpha0, "ridge": settings.ridge, **dict(settings.event)}
                 return start_sgd(self._prior(), settings.population, settings.rounds, settings.learning_rate, numbers)
         raise ValueError(
-            f"unknown trainer {settings.trainer!r}: use prior, subspace, gradient, sgd, opacus or opacus-event"
+            f"unknown trainer {settings.trainer!r}: use sequence, prior, subspace, gradient, "
+            "sgd, opacus or opacus-event"
         )

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 FloatArray = NDArray[np.float64]
 
+YEAR_BUMPS, YEAR_WIDTH = 24, 2.0
+"""Resolution of a release year in `crossed_features`; years."""
 _YEAR = re.compile(r"\((\d{4})\)")
 
 
@@ -59,6 +61,25 @@ class Catalogue:
             {"id": title, "name": name, "genres": list(genres), "year": year} for title, name, genres, year in columns
         ]
 
+    def crossed_features(self) -> FloatArray:
+        """Genres, release years and their products, as smooth as what they say of taste: for `sequence`.
+
+        A title's genres have length 1 in all. A year is `YEAR_BUMPS` bumps of width `YEAR_WIDTH` at the quantiles of
+        the known years, of length 1 in all, or zero where it is unknown. Every genre is multiplied by every bump.
+
+        Returns:
+            Shape (titles, features), float64; zero columns for a catalogue without metadata.
+        """
+        genres = sorted({genre for of_title in self.genres for genre in of_title})
+        kind = np.array([[genre in of_title for genre in genres] for of_title in self.genres], dtype=np.float64)
+        kind = _unit_rows(kind.reshape(len(self), len(genres)))
+        known = np.array([year is not None for year in self.years])
+        year = np.array([0.0 if year is None else float(year) for year in self.years])
+        centres = np.unique(np.quantile(year[known], np.linspace(0, 1, YEAR_BUMPS))) if known.any() else np.zeros(0)
+        bumps = _unit_rows(np.exp(-0.5 * ((year[:, None] - centres) / YEAR_WIDTH) ** 2) * known[:, None])
+        products = (kind[:, :, None] * bumps[:, None, :]).reshape(len(self), -1)
+        return np.hstack([kind, bumps, products])
+
     def features(self) -> FloatArray:
         """Genres multi-hot and decade one-hot, not centred.
 
@@ -73,6 +94,11 @@ class Catalogue:
             if year is not None:
                 hot[row, column[f"decade:{year // 10 * 10}"]] = 1.0
         return hot
+
+
+def _unit_rows(rows: FloatArray) -> FloatArray:
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(lengths > 0, lengths, 1.0))
 
 
 def without_metadata(ids: Sequence[str]) -> Catalogue:
