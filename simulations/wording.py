@@ -10,14 +10,15 @@ from backrow.simulations.results import Interval, Released, Row
 NOTHING = "\N{EN DASH}"
 """In a table, where there is nothing to say."""
 
-_BASELINES = {"prior": "prior only", "puresvd": "PureSVD", "ease": "EASE", "ials": "iALS"}
+BASELINES = {"prior": "prior only", "puresvd": "PureSVD", "ease": "EASE", "ials": "iALS"}
+"""How models that are not ours are called; the others as they stand in results.json."""
 
 
 def model_name(row: Row) -> str:
     """The model of a row, for people: "backrow, gradient", "backrow, no privacy", "EASE"."""
     if row.model.startswith("backrow"):
         return "backrow, no privacy" if row.epsilon is None else f"backrow, {row.trainer}"
-    return _BASELINES.get(row.model, row.model)
+    return BASELINES.get(row.model, row.model)
 
 
 def claim_of(row: Row, *, simulated: bool) -> PrivacyClaim | None:

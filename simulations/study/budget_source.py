@@ -34,7 +34,7 @@ def explain_path(path: Path, overrides: Sequence[str] = ()) -> Explained:
         raise ScenarioError(f"{path} is no run folder: it has no {LEDGER}")
     scenario = load_scenario(path, overrides)
     schedule = commit(scenario, prepare(scenario, now=int(time.time()))).schedule
-    return explain(str(path), schedule.rounds, [False] * len(schedule.rounds), schedule.epsilon, schedule.delta)
+    return explain(path.name, schedule.rounds, [False] * len(schedule.rounds), schedule.epsilon, schedule.delta)
 
 
 def _of_run(run: Path) -> Explained:
@@ -49,4 +49,4 @@ def _of_run(run: Path) -> Explained:
             raise ScenarioError(f"{run} repeats a run that claimed no privacy: together they have no epsilon")
         before = Before(earlier.mu, earlier.releases, earlier.coordinates)
     added = [body.basis is Basis.ADDITION for body in reserved]
-    return explain(str(run), [body.plan for body in reserved], added, policy.epsilon, policy.delta, before)
+    return explain(run.resolve().name, [body.plan for body in reserved], added, policy.epsilon, policy.delta, before)

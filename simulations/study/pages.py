@@ -11,7 +11,7 @@ from backrow.simulations.results import Row
 from backrow.simulations.study.intervals import CONFIDENCE, Mean
 from backrow.simulations.study.plan import Plan
 from backrow.simulations.study.sweep import Sweep
-from backrow.simulations.wording import NOTHING, duration, rate, terms
+from backrow.simulations.wording import BASELINES, NOTHING, duration, rate, terms
 
 SIMULATED = "simulated: no production claim"
 TRUTH = "Hit rates are ground truth of the simulator, which knows every history; they are never released."
@@ -98,7 +98,7 @@ def _sweep_charts(
     if not numbers:
         place = {value: float(position) for position, value in enumerate(first.values)}
     groups: dict[tuple[Any, ...], list[Dot]] = {}
-    levels = [(line["model"], line["hr@10"]) for line in others]
+    levels = [(_name(line), line["hr@10"]) for line in others]
     for line in ours:
         name = tuple(line[axis.key] for axis in rest)
         at = place[line[first.key]]
@@ -118,6 +118,14 @@ def _sweep_charts(
     return ((chart, "Bars: 95 % interval of the mean over seeds. Dashed: models without a place on the axis."),)
 
 
+def _name(line: dict[str, Any]) -> str:
+    return BASELINES.get(line["model"], str(line["model"]))
+
+
+def _value(value: object) -> str:
+    return NOTHING if value is None else str(value)
+
+
 def _catalogue(protocol: str) -> str:
     return "full catalogue" if protocol == "full" else "NCF protocol"
 
@@ -126,8 +134,8 @@ def _sweep_table(sweep: Sweep, lines: Sequence[dict[str, Any]], keys: Sequence[s
     cells = [
         Line(
             (
-                str(line["model"]),
-                *(str(line.get(key, NOTHING)) for key in keys),
+                _name(line),
+                *(_value(line.get(key)) for key in keys),
                 rate(line["hr@10"]),
                 interval(line["hr@10 low"], line["hr@10 high"]),
                 rate(line["ndcg@10"]),

@@ -1,4 +1,4 @@
-"""Flower and Ray report their use unless told not to before they are imported: backrow tells them."""
+"""Flower, Ray and MLflow report their use unless told not to before they are imported: backrow tells them."""
 
 import json
 import os
@@ -9,9 +9,12 @@ import pytest
 
 from tests.house import imports, modules
 
-SILENT = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+SILENT = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"} | {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+}
 
-# Notes the three variables at the moment flwr or ray is first asked for, and at the end.
+# Notes the variables at the moment flwr or ray is first asked for, and at the end.
 PROBE = """
 import importlib, json, os, sys
 names = {names!r}

@@ -229,6 +229,20 @@ def test_a_plan_answers_and_is_checked_against_real_samples(folder: Path) -> Non
     assert again == found
 
 
+@pytest.mark.long
+def test_mlflow_sends_no_telemetry_once_backrow_is_there() -> None:
+    pytest.importorskip("mlflow", reason="the extra track is not installed")
+    # Whoever asked for telemetry gets none either. (Without backrow this would reach for the network: no control.)
+    code = "import backrow.simulations.study.track, mlflow\nfrom mlflow.telemetry.utils import is_telemetry_disabled\n"
+    code += "from mlflow.telemetry.client import get_telemetry_client\n"
+    code += "print(is_telemetry_disabled(), get_telemetry_client())"
+    env = {key: value for key, value in os.environ.items() if key not in ("CI", "PYTEST_CURRENT_TEST")}
+    env |= {"MLFLOW_DISABLE_TELEMETRY": "false", "DO_NOT_TRACK": "false"}
+    told = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["True", "None"]
+
+
+@pytest.mark.long
 def test_figures_reach_mlflow_and_nothing_of_a_viewer_or_a_machine(
     whole: Sweep, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
