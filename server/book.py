@@ -19,17 +19,16 @@ from backrow.privacy.ledger.entries import (
     VoidEntry,
 )
 from backrow.privacy.ledger.parts import Additions, Basis, Provenance, Purpose
-from backrow.privacy.ledger.pseudonyms import Commitment, key_commitment
+from backrow.privacy.ledger.pseudonyms import key_commitment
 from backrow.privacy.ledger.releases import CLOSED_FORM, ZCDP, release_entry
 from backrow.privacy.ledger.store import Ledger
-from backrow.privacy.names import Names
 from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_plan import LedgerProof
 from backrow.server.budget import check_budget, spent_epsilon, spent_of
 from backrow.server.cohort import Cohort
-from backrow.server.crowd import crowd_of
+from backrow.server.crowd import Crowds
 from backrow.server.policy import LedgerPolicy
 from backrow.server.receipts import Closed, Receipt, Reservation
 from backrow.server.seals import Seals
@@ -51,13 +50,12 @@ class Book:
     ) -> None:
         """Use `begin` or `resume`."""
         self._ledger, self._policy, self._schedule = ledger, policy, schedule
-        self._epoch_key, self._clock = epoch_key, clock
+        self._clock = clock
         self._reserves: list[ReserveEntry] = []
         self._lines: dict[int, bytes] = {}
         self._open: Reservation | None = None
         self._purposes: tuple[Purpose, ...] = ()
-        self.seals = Seals(epoch_key)
-        self._invited: tuple[Names, Commitment] | None = None
+        self.seals, self._crowds = Seals(epoch_key), Crowds(epoch_key)
         self._published: set[tuple[bytes, bytes]] = set()
         self.closed: list[Closed] = []
         self.participants: dict[int, Sequence[str]] = {}
@@ -211,24 +209,14 @@ class Book:
         """
         self.seals.check(cohort.devices() if survivors is None else survivors)
         self._close_open(reservation)
-        reserve, sealed = self._reserves[-1], self.seals.current
-        devices, committed = cohort.devices(), None
-        if self._invited is not None and self._invited[0] == devices:  # often, and the list is long
-            devices, committed = self._invited
+        reserve = self._reserves[-1]
+        crowd = self._crowds.see(cohort, participants, reserve.plan, rule, *self.seals.current, survivors)
         entry = release_entry(
-            reservation.index,
-            reserve,
-            self._schedule,
-            crowd_of(cohort, participants, reserve.plan, rule, self._epoch_key, *sealed, survivors, committed),
-            provenance,
-            bytes.fromhex(digest),
-            spent_of([reserve.plan], self._schedule),
-            ZCDP if _added(self._reserves) else CLOSED_FORM,
-            sentinels,
-        )
+            reservation.index, reserve, self._schedule, crowd, provenance, bytes.fromhex(digest),
+            spent_of([reserve.plan], self._schedule), ZCDP if _added(self._reserves) else CLOSED_FORM, sentinels,
+        )  # fmt: skip
         written = self._ledger.append(entry, self._now())
-        self.participants[written.index] = devices
-        self._invited = devices, Commitment(entry.crowd.participants_size, entry.crowd.participants_root)
+        self.participants[written.index] = self._crowds.devices
         if survivors is not None:
             self.survivors[written.index] = tuple(sorted(survivors))
         receipt = Receipt(reservation.round, digest, written.index)

@@ -10,6 +10,7 @@ import tomli_w
 from pydantic import BeforeValidator, Field, PlainSerializer, field_validator, model_validator
 
 from backrow.simulations.scenario_generated import GeneratedSection
+from backrow.simulations.scenario_trainers import EventSection, SgdSection
 from backrow.simulations.section import Section
 
 NO_PRIVACY = "none"
@@ -172,48 +173,6 @@ class RetrainSection(Section):
     mu: float | None = Field(default=None, gt=0)
     releases: int = Field(ge=1)
     coordinates: int = Field(ge=1)
-
-
-class EventSection(Section):
-    """Local DP-SGD over single watch events; read by the trainer `opacus-event` only.
-
-    Attributes:
-        noise_multiplier: noise sd / clip norm of every step; 0 claims no event-level privacy.
-        clip_norm: L2 bound of one event's gradient, > 0.
-        epochs: expected passes over the local history.
-        batch: expected events per step from a history of length `history`.
-        learning_rate: step, in units of 1 / the loss' largest curvature; stable below 2.
-        history: public length that turns `batch` into a sampling rate, >= batch.
-    """
-
-    noise_multiplier: float = Field(default=4.0, ge=0)
-    clip_norm: float = Field(default=0.5, gt=0)
-    epochs: int = Field(default=4, ge=1, le=1_000)
-    batch: int = Field(default=128, ge=1)
-    learning_rate: float = Field(default=1.0, gt=0)
-    history: int = Field(default=128, ge=1)
-
-    @model_validator(mode="after")
-    def _rate_at_most_one(self) -> Self:
-        if self.batch > self.history:
-            raise ValueError(f"batch {self.batch} cannot exceed history {self.history}: lower it")
-        return self
-
-
-class SgdSection(Section):
-    """Local epochs; read by the trainer `sgd` only.
-
-    Attributes:
-        learning_rate: step of a device, on the summed gradient of a mini-batch, > 0.
-        batch: watched titles of a mini-batch.
-        negatives: titles drawn for each of them from the whole catalogue.
-        epochs: passes over the local history, each with fresh negatives.
-    """
-
-    learning_rate: float = Field(default=0.02, gt=0)
-    batch: int = Field(default=32, ge=1, le=65_536)
-    negatives: int = Field(default=4, ge=1, le=1_024)
-    epochs: int = Field(default=1, ge=1, le=1_000)
 
 
 class EvaluationSection(Section):

@@ -29,7 +29,7 @@ def scenario(nodes: int = 1, workers: int = 1, **sections: object) -> Scenario:
             "nodes": nodes,
             "trainer": "subspace",
             "data": {"name": "generated"},
-            "generated": {"devices": DEVICES, "titles": 400, "events": 40, "factors": 16, "tastes": 8},
+            "generated": {"devices": DEVICES, "titles": 400, "events": 40, "factors": 16, "tastes": 8, "tail": 0.7},
             "privacy": {"epsilon": 8.0, "delta": 1e-5, "aggregation": "trusted", "noise": "once"},
             "model": {"rounds": 2, "evaluation_share": 0.0},
             "cohort": {"workers": workers},
