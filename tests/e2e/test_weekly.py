@@ -23,7 +23,7 @@ from backrow.simulations.weekly import run_weekly
 from backrow.simulations.weekly_answers import WEEK
 from backrow.simulations.weekly_scenario import WeeklyScenario, load_weekly
 
-WEEKS = 8
+WEEKS = 6
 
 
 class KilledError(BaseException):
@@ -143,7 +143,7 @@ def test_a_week_that_was_open_when_the_run_was_killed_stays_void(
     assert sum(isinstance(each.body, VoidEntry) for each in entries(tmp_path / "run")) == 1
     # The noise of later weeks is what it would have been; what is told says that a week is missing.
     assert {number: each for number, each in digests(finished).items() if number != 4} == digests(tmp_path / "run")
-    assert [told.missing for told in run.told] == [()] * 3 + [(4,)] * 5
+    assert [told.missing for told in run.told] == [()] * 3 + [(4,)] * 3
     assert verify(tmp_path / "run").findings == ()
 
 
@@ -174,7 +174,7 @@ def test_noise_a_tenth_too_small_is_found_over_all_weeks_void_or_not(finished: P
     ("change", "problem", "because"),
     [
         ({"privacy": {"aggregation": "secure"}}, UnsafePlanError, "independent noise only"),
-        ({"weeks": {"releases": 9}}, DataError, "spans 8 weeks"),
+        ({"weeks": {"releases": 7}}, DataError, "spans 6 weeks"),
         ({"data": "no-such-file.csv"}, DataError, "no-such-file"),
     ],
 )

@@ -36,7 +36,7 @@ def patterns(correlation: Correlation) -> list[tuple[int, ...]]:
     ]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(correlations())
 def test_the_sensitivity_is_the_largest_over_all_patterns(correlation: Correlation) -> None:
     matrix = dense(correlation)
@@ -50,7 +50,7 @@ def test_the_sensitivity_is_the_largest_over_all_patterns(correlation: Correlati
         assert np.isclose(correlation.sensitivity(places), np.sqrt(largest), rtol=1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(correlations(), st.data())
 def test_no_vectors_change_more_than_the_sensitivity(correlation: Correlation, data: st.DataObject) -> None:
     pattern = data.draw(st.sampled_from(patterns(correlation)))
@@ -63,7 +63,7 @@ def test_no_vectors_change_more_than_the_sensitivity(correlation: Correlation, d
     assert np.linalg.norm(dense(correlation) @ change) <= correlation.sensitivity() * (1 + 1e-12)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(correlations(), st.data())
 def test_norms_that_add_up_to_the_participations_change_no_more(correlation: Correlation, data: st.DataObject) -> None:
     # docs/continual.md, theorem 3: more, smaller answers of one device, without separation.
@@ -76,7 +76,7 @@ def test_norms_that_add_up_to_the_participations_change_no_more(correlation: Cor
     assert np.linalg.norm(dense(loose) @ norms) <= loose.sensitivity() * (1 + 1e-12)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(correlations(longest=30), st.integers(0, 2**32), st.integers(0, 40))
 def test_sums_shift_the_integer_noise_exactly(correlation: Correlation, seed: int, size: int) -> None:
     # x + w depends on x and r through 2^bits C x + r only: the claim is that of integer noise on an integer vector.
@@ -88,7 +88,7 @@ def test_sums_shift_the_integer_noise_exactly(correlation: Correlation, seed: in
     assert np.array_equal(released, all_noise(correlation, fresh + rows @ sums))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(correlations(), st.data())
 def test_where_everybody_always_answers_no_correlation_tells_one_figure_better(
     correlation: Correlation, data: st.DataObject

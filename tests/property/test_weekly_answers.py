@@ -19,7 +19,7 @@ def interactions(seen: list[tuple[int, int]]) -> Interactions:
     return Interactions(viewer.astype(np.int32), titles, week.astype(np.int64) * WEEK, None)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 12)), max_size=40),
     st.integers(1, 13),

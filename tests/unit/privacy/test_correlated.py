@@ -112,7 +112,7 @@ def test_errors_of_the_square_root_are_those_of_jax_privacy(
 
 @pytest.mark.parametrize(
     ("horizon", "band", "typical"),
-    [(8, 4, 1.583914100964194), (8, 8, 1.5439884697382744), (16, 4, 1.9375302749535372), (52, 4, 2.9770963758566964)],
+    [(8, 4, 1.583914100964194), (16, 4, 1.9375302749535372), (52, 4, 2.9770963758566964)],
 )
 def test_optimised_bands_are_as_good_as_those_of_jax_privacy(horizon: int, band: int, typical: float) -> None:
     # toeplitz.optimize_banded_toeplitz of jax_privacy 2.0.0, one answer each.
