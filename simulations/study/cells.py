@@ -63,6 +63,7 @@ class Record(BaseModel):
 def cell_key(cell: Cell, data: str, code: str) -> str:
     """Names what is computed: not where, by how many nodes, or from which file. 16 hexadecimal digits."""
     left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}, "evaluation": {"baselines"}}
+    left_out["cohort"] = {"whole", "workers"}
     if cell.kind == "baselines":
         left_out = {"data": {"name", "path"}, "privacy": True, "model": True, "engine": True, "nodes": True}
     said = {
@@ -94,7 +95,7 @@ def compute(cell: Cell, key: str, data: str, keep: Path | None) -> Record:
     """
     started = time.monotonic()
     prepared = prepared_for(cell.scenario)
-    if data_digest(prepared.dataset, prepared.split) != data:
+    if data_digest(prepared.dataset, prepared.split, prepared.sample is not None) != data:
         raise DataError(f"{prepared.dataset.name} changed while the sweep ran: this cell was not computed")
     rows = _rows(cell, prepared, keep)
     return blank(cell, key).model_copy(update={"rows": rows, "seconds": round(time.monotonic() - started, 3)})

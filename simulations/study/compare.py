@@ -149,7 +149,9 @@ def _about(run: _Run) -> str:
 
 def _ranks(run: _Run, protocol: Protocol) -> FloatArray:
     """Of every viewer with a test title, from 0; checked against what the run recorded."""
-    metrics = evaluate(model_scorer(run.model, run.prepared.population), run.prepared.split, protocol)
+    metrics = evaluate(
+        model_scorer(run.model, run.prepared.population, run.prepared.sample), run.prepared.split, protocol
+    )
     row = run.row(protocol)
     assert row is not None
     if not np.allclose([metrics.hr, metrics.ndcg], [row.hr_at_10, row.ndcg_at_10], rtol=0, atol=1e-9):

@@ -206,7 +206,10 @@ def run_plan(
         raise ScenarioError(f"a plan asks about epsilons between 0 and {MOST_EPSILON:g}, got {list(epsilons)}")
     if target is not None and not 0 < target < 1:
         raise ScenarioError(f"a target is a hit rate between 0 and 1, got {target}")
-    population = len(prepared_for(scenario).population)
+    real = prepared_for(scenario)
+    if real.sample is not None:
+        raise ScenarioError("a plan re-scales a population that is asked as a whole: give one with fewer devices")
+    population = len(real.population)
     sizes = sorted(set(devices or [max(2, round(share * population)) for share in SIZES]))
     if sizes[0] < 2:
         raise ScenarioError(f"a population has at least 2 devices, got {sizes[0]}")
@@ -217,18 +220,18 @@ def run_plan(
         [_played(scenario, epsilon, size / population, seed) for seed in range(seeds)] for epsilon, size in rounds
     ]
     predicted = [[_played(scenario, checked, n / population, seed) for seed in range(seeds)] for n in samples]
-    real = [[_sampled(scenario, checked, n, seed) for seed in range(seeds)] for n in samples]
+    drawn = [[_sampled(scenario, checked, n, seed) for seed in range(seeds)] for n in samples]
     open_ = [_cell(scenario, None, checked, 0)]
     simple = scenario.evaluation.model_copy(update={"baselines": ("popularity",)})
     popular = Cell(scenario.model_copy(update={"evaluation": simple}), (), "baselines")
-    everything = [*(cell for group in [*groups, *predicted, *real] for cell in group), *open_, popular]
+    everything = [*(cell for group in [*groups, *predicted, *drawn] for cell in group), *open_, popular]
     found = run_cells(everything, scenario, (), folder, jobs=jobs, observe=observe)
     if found.failed:
         raise ScenarioError(
             f"{len(found.failed)} runs of the plan failed, so there is no answer: {found.failed[0].error}"
         )
     records = iter(found.records)
-    qualities = [_quality([next(records) for _ in group]) for group in [*groups, *predicted, *real]]
+    qualities = [_quality([next(records) for _ in group]) for group in [*groups, *predicted, *drawn]]
     points, checks = qualities[: len(groups)], qualities[len(groups) :]
     noiseless = _quality([next(records)]).value
     return Plan(

@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,9 +12,8 @@ from numpy.typing import NDArray
 from backrow.privacy.randomness import SeededRandom
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.datasets.registry import load
-from backrow.simulations.pipeline import Prepared, people
-from backrow.simulations.population import Population
-from backrow.simulations.scenario import DataSection, Scenario
+from backrow.simulations.pipeline import Prepared, people, prepare
+from backrow.simulations.scenario import GENERATED, DataSection, Scenario
 from backrow.simulations.splits import Split, make_split, tuning_view
 
 WINGS = ("client", "privacy", "server", "simulations")
@@ -27,6 +27,8 @@ def prepared_for(scenario: Scenario) -> Prepared:
     Raises:
         DataError: the data cannot be found or read.
     """
+    if scenario.data.name == GENERATED:
+        return prepare(scenario)  # memory-mapped, from a cache of its own
     dataset, split = _loaded(scenario.data, scenario.evaluation.tuning)
     return Prepared(dataset, split, people(scenario, dataset, split.train, split.test))
 
@@ -43,9 +45,15 @@ def forget() -> None:
     _loaded.cache_clear()
 
 
-def data_digest(dataset: Dataset, split: Split) -> str:
-    """Names what is learned from and what is asked about; 16 hexadecimal digits."""
+def data_digest(dataset: Dataset, split: Split, sampled: bool = False) -> str:
+    """Names what is learned from and what is asked about; 16 hexadecimal digits.
+
+    Args:
+        sampled: every seed asks a sample of its own, which is no part of the name.
+    """
     digest = hashlib.sha256(f"{dataset.fingerprint}\n{split.name}\n".encode())
+    if sampled:
+        return digest.hexdigest()[:16]
     digest.update(split.test.astype("<i4").tobytes())
     if split.negatives is not None:
         digest.update(split.negatives.astype("<i4").tobytes())
@@ -90,11 +98,11 @@ def subsample(prepared: Prepared, devices: int, seed: int) -> Prepared:
     slots = np.sort(random.choice(len(population), size=devices, replace=False))
     starts, entries = _parts(population.starts, slots)
     passed_starts, passed = _parts(population.passed_starts, slots)
-    fewer = Population(
-        starts, population.titles[entries], population.weights[entries], population.recent[entries],
-        population.granted[slots], population.fresh[slots], passed_starts, population.passed[passed],
-        population.opted_out[slots], population.children[slots],
-        None if population.order is None else population.order[entries],
+    fewer = replace(
+        population, starts=starts, titles=population.titles[entries], weights=population.weights[entries],
+        recent=population.recent[entries], granted=population.granted[slots], fresh=population.fresh[slots],
+        passed_starts=passed_starts, passed=population.passed[passed], opted_out=population.opted_out[slots],
+        children=population.children[slots], order=None if population.order is None else population.order[entries],
     )  # fmt: skip
     position = np.full(len(population), -1, dtype=np.int32)
     position[slots] = np.arange(devices, dtype=np.int32)

@@ -113,7 +113,7 @@ def run_cells(
     _check_cells(cells, prepared)
     each = max(needed(prepared, cell.kind == "baselines" and "ease" in scenario.evaluation.baselines) for cell in cells)
     check_memory(each, min(jobs, len(cells)), available())
-    data, code = data_digest(prepared.dataset, prepared.split), code_version()
+    data, code = data_digest(prepared.dataset, prepared.split, prepared.sample is not None), code_version()
     if begin(folder, scenario, axes, prepared, data, code):
         observe(Progress("stage", "the code is not what earlier cells were computed with: they are computed again"))
     keys = [cell_key(cell, data, code) for cell in cells]
