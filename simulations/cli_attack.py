@@ -35,9 +35,10 @@ def attack(
 
     loaded = load_scenario(scenario, settings or (), data=data)
     console.say(console.budget_words(loaded.privacy), "dim", console.err)
-    viewers = loaded.trainer != "opacus-event"
+    viewers = loaded.trainer not in ("opacus-event", "sgd")
     if not viewers:
-        console.print_warnings(["trainer opacus-event answers what nobody can recompute: viewers are not attacked"])
+        told = f"trainer {loaded.trainer} answers what this attack does not recompute: viewers are not attacked"
+        console.print_warnings([told])
     with console.progress() as observe:
         prepared = prepare(loaded, now=int(time.time()))
         report = run_attack(

@@ -11,7 +11,7 @@ from backrow.server.programs.gradient import GradientProgram
 from backrow.server.programs.metrics import ReleasedMetrics, released_metrics
 from backrow.server.programs.prior import floored, metadata_factors, popular_direction, starting_factors, with_room
 from backrow.server.programs.sequence import SequenceProgram, crossed_factors
-from backrow.server.programs.sgd import start_sgd
+from backrow.server.programs.sgd import begin_sgd
 from backrow.server.programs.subspace import SubspaceProgram
 from backrow.server.settings import RunSettings
 
@@ -144,7 +144,7 @@ class ModelProgram:
                 )
             case "sgd":
                 numbers = {"alpha0": settings.alpha0, "ridge": settings.ridge, **dict(settings.event)}
-                return start_sgd(self._prior(), settings.population, settings.rounds, settings.learning_rate, numbers)
+                return begin_sgd(self._prior(), settings.population, settings.rounds, settings.learning_rate, numbers)
         raise ValueError(
             f"unknown trainer {settings.trainer!r}: use sequence, prior, subspace, gradient, "
             "sgd, opacus or opacus-event"

@@ -14,7 +14,7 @@ CLIP_NORM = 0.15
 """One epoch changes the item factors by about so much on MovieLens."""
 
 
-def start_sgd(
+def begin_sgd(
     prior: FloatArray, population: int, rounds: int, learning_rate: float, settings: dict[str, float]
 ) -> GradientProgram:
     """Start at the prior, at rest; arguments as `GradientProgram.start`."""
