@@ -37,7 +37,7 @@ class GeneratedDataset(Dataset):
     origin: str = ""
 
     @property
-    def fingerprint(self) -> str:  # type: ignore[override]
+    def fingerprint(self) -> str:
         """Of the whole population, not of the sample."""
         return self.origin
 

@@ -171,9 +171,9 @@ def _places(who: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def _pack(high: NDArray[np.int64], middle: NDArray[np.int32], low: NDArray[np.int64]) -> NDArray[np.uint64]:
-    return (
-        (high.astype(np.uint64) << np.uint64(40)) | (middle.astype(np.uint64) << np.uint64(20)) | low.astype(np.uint64)
-    )
+    """Three numbers below 2^24, 2^20 and 2^20 in one that sorts as they do."""
+    shifted = np.left_shift(high.astype(np.uint64), 40), np.left_shift(middle.astype(np.uint64), 20)
+    return np.asarray(shifted[0] | shifted[1] | low.astype(np.uint64), dtype=np.uint64)
 
 
 def _all_titles(recipe: Recipe, devices: int) -> IntArray:
