@@ -76,7 +76,7 @@ def child(case: Case) -> None:
     scenario = load_scenario(EXAMPLE, case.overrides())
     began = time.monotonic()
     prepared = prepare(scenario)
-    opened = time.monotonic()
+    opened, cpu = time.monotonic(), time.process_time()
     committed = commit(scenario, prepared)
     rounds: list[dict[str, Any]] = []
 
@@ -102,6 +102,7 @@ def child(case: Case) -> None:
         said: dict[str, Any] = {
             "open": opened - began,
             "train": trained_at - opened,
+            "cpu": time.process_time() - cpu,
             "rounds": rounds,
             "events": len(prepared.population.titles),
             "digests": [release.receipt.digest for release in trained.outcome.releases],
@@ -201,6 +202,7 @@ so is numba's compilation, once for each installation.
 | open: check the files' SHA-256, draw owners and the sample | {said["open"]:.1f} |
 {stages}
 | **full private training**: schedule, ledger, {len(said["rounds"])} rounds, bundle | **{said["train"]:.1f}** |
+| processor seconds of it, all threads | {said["cpu"]:.1f} |
 | measuring on {quality["asked"]:,} devices: every title ranked | {quality["seconds"]:.1f} |
 
 Memory of all processes, at most: **{million.whole / 2**30:.2f} GiB**, of it {million.private / 2**20:,.0f} MiB their

@@ -73,7 +73,7 @@ def simulate(
 ) -> None:
     """Run one scenario: devices answer, the coordinator learns from noisy sums, the result is measured.
 
-    RUN.toml is a scenario file; examples/ has two. The run folder holds the resolved scenario, results.json,
+    RUN.toml is a scenario file; examples/ has some. The run folder holds the resolved scenario, results.json,
     metrics.parquet, the ledger, the signed model and report.html. Progress goes to standard error.
     """
     from backrow.simulations import console, runner

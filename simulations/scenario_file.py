@@ -58,7 +58,7 @@ def load_scenario(
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ScenarioError(f"there is no scenario file {path}: examples/ has two to start from") from None
+        raise ScenarioError(f"there is no scenario file {path}: examples/ has some to start from") from None
     except OSError as error:
         raise ScenarioError(f"{path} cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
