@@ -12,13 +12,13 @@ from backrow.privacy.errors import ScenarioError
 from backrow.privacy.plan import RoundPlan
 
 MEBI = 1 << 20
-PROCESS, RAY, NODE = 420 * MEBI, 300 * MEBI, 330 * MEBI
+PROCESS, RAY, NODE = 360 * MEBI, 300 * MEBI, 330 * MEBI
 """The coordinator's process with its libraries; Ray's own processes; each process of a Flower node."""
 PER_NAME, PER_HOSTED = 60, 20
 """Bytes of a device at the coordinator (its pseudonym in some lists) and at its edge (pseudonym and slot)."""
-PER_COMMITTED = 200
-"""Bytes of a device while the ledger commits to a cohort: two keyed hashes and their list."""
-PER_OBJECT, PER_EVENT = 1_100, 13
+PER_COMMITTED = 80
+"""Bytes of a device while the ledger commits to a cohort: its keyed hash, twice."""
+PER_OBJECT, PER_EVENT = 800, 13
 """Bytes of a device whose history is an object of its own, and of each title in it."""
 SUMS = 8
 """Copies of a round's sum that are alive together, besides those of the workers."""

@@ -20,7 +20,7 @@ def test_a_million_devices_fit_into_four_gigabytes_and_not_into_a_quarter_of_one
     foresee(RUN, 4 << 30)
     foresee(replace(RUN, ray=True), 4 << 30)
     with pytest.raises(
-        ScenarioError, match=r"needs about 0\.7 GB of memory and 0\.3 GB are free: .* choose fewer nodes"
+        ScenarioError, match=r"needs about 0\.5 GB of memory and 0\.3 GB are free: .* choose fewer nodes"
     ):
         foresee(RUN, 1 << 28)
 
