@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from backrow.privacy.errors import SuppressionError
-from backrow.server.statements import LONGEST_STATEMENT
+from backrow.privacy.statements import LONGEST_STATEMENT
 from backrow.server.suppression import COORDINATOR, SUPPRESSION, SuppressionList, read_enrolled
 
 

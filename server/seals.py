@@ -32,7 +32,7 @@ class Seals:
         people = frozenset[str]() if suppression is None else suppression.opted_out
         listed = PseudonymList(self._key, people).commitment
         asked = None if suppression is None else suppression.oldest(people - self.people)
-        return OptOutEntry(listed.size, listed.root, asked)
+        return OptOutEntry(listed.size, listed.root, asked, None if suppression is None else suppression.digest)
 
     def take(self, index: int, entry: OptOutEntry, time: int, people: Collection[str]) -> None:
         """A list was sealed."""
@@ -49,7 +49,7 @@ class Seals:
         listed = Commitment(entry.size, entry.root)
         if listed == EMPTY:
             return ()
-        for people in () if suppression is None else suppression.states(listed.size):
+        for people in () if suppression is None else suppression.states(listed.size, entry.statements):
             if PseudonymList(self._key, people).commitment == listed:
                 return people
         raise SuppressionError(

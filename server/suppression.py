@@ -14,7 +14,8 @@ from typing import Any
 from backrow.privacy.consent import newer
 from backrow.privacy.errors import BackrowError, SuppressionError
 from backrow.privacy.ledger.files import locked, write_durably
-from backrow.server.statements import Statement, parsed, received
+from backrow.privacy.statements import Statement, digest, digests, parsed
+from backrow.server.statements import received
 
 COORDINATOR = "coordinator"
 """Folder beside the ledger for what the coordinator shows to nobody."""
@@ -147,13 +148,28 @@ class SuppressionList:
         """The standing statement of a device that is on the list, as it was signed. Raises: KeyError: it is not."""
         return self._latest[pseudonym].signed
 
-    def states(self, size: int) -> Iterator[tuple[str, ...]]:
-        """Every list of this size that there ever was, the newest first, sorted."""
+    @property
+    def statements(self) -> tuple[bytes, ...]:
+        """The journal, line by line with newlines, for an auditor who is to see it. Secret: it holds pseudonyms."""
+        return tuple(each.line() for each in self._journal)
+
+    @property
+    def digest(self) -> bytes:
+        """What the ledger says of the journal as it is now (`statements.digest`), 32 bytes."""
+        return digest([self._data.removeprefix(_header())])
+
+    def states(self, size: int, said: bytes | None = None) -> Iterator[tuple[str, ...]]:
+        """Every list of this size that there ever was, the newest first, sorted.
+
+        Args:
+            said: only the one that the journal with this digest made; None: all.
+        """
+        at = None if said is None else digests(each.line() for each in self._journal).get(said, -1)
         listed: set[str] = set()
-        found: list[tuple[str, ...]] = [()] if size == 0 else []
-        for each in self._journal:
+        found: list[tuple[str, ...]] = [()] if size == 0 and at in (None, 0) else []
+        for number, each in enumerate(self._journal, 1):
             listed.discard(each.pseudonym) if each.record.granted else listed.add(each.pseudonym)
-            if len(listed) == size:
+            if len(listed) == size and at in (None, number):
                 found.append(tuple(sorted(listed)))
         return reversed(found)
 

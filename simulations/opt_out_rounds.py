@@ -160,7 +160,7 @@ class Rounds:
             run_inprocess(
                 make_server_app(coordinator, outcomes.append), make_client_app(lambda node, _: lines[node]), NODES
             )
-            keep_lists(self.folder, book, epoch)
+            keep_lists(self.folder, book, epoch, suppression)
         files = {str(path.relative_to(self.folder)): path for path in sorted(self.folder.rglob("*")) if path.is_file()}
         return passed | {f"file {name}": path.read_bytes() for name, path in files.items()}
 

@@ -94,9 +94,10 @@ def open_book(committed: Committed, folder: Path, seed: int, suppression: Suppre
     return Book.begin(folder, key, policy, schedule, settings.population, epoch, clock, suppression)
 
 
-def keep_lists(folder: Path, book: Book, key: bytes) -> None:
+def keep_lists(folder: Path, book: Book, key: bytes, suppression: SuppressionList | None = None) -> None:
     """Add to the secret part of an audit: who was invited, asked not to be, is in each sum; and the key of the hashes.
 
+    With the statements, as devices signed them, that put people on the lists or took them off.
     In a simulation it lies beside the ledger; a real coordinator hands it to an auditor and to nobody else.
     """
     path = folder / LISTS
@@ -106,6 +107,7 @@ def keep_lists(folder: Path, book: Book, key: bytes) -> None:
         {**earlier.participants, **book.participants},
         {**earlier.opt_outs, **book.seals.lists},
         {**earlier.survivors, **book.survivors},
+        earlier.statements if suppression is None else suppression.statements,
     )
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(merged.encode())
@@ -182,5 +184,5 @@ def train(
             book.publish([release.receipt for release in outcome.releases], *publish(outcome, spent))
         return Trained(outcome, spent, seconds, tuple(coordinator.problems))
     finally:
-        keep_lists(folder, book, epoch_key(seed))
+        keep_lists(folder, book, epoch_key(seed), suppression)
         book.close()

@@ -17,6 +17,7 @@ from backrow.privacy.audit.inputs import (
     Key,
     Operator,
     Pseudonyms,
+    Receipts,
     ReleasesFolder,
     Run,
     SeenPaths,
@@ -56,18 +57,20 @@ def verify(
     releases: ReleasesFolder = None,
     witness_key: WitnessKeys = None,
     witnesses: Demanded = 0,
+    receipt: Receipts = None,
 ) -> None:
     """Check signatures, order, every epsilon, crowds, opt-outs, models and measured noise. Changes nothing.
 
     Epsilon is recomputed from the noise of every round, in several independent ways, after every entry.
     Without --key the run's own key is used, which shows only that the run agrees with itself. --seen finds
-    ledgers that were rolled back or told to two people in two ways. --lists finds people who had opted out.
+    ledgers that were rolled back or told to two people in two ways. --lists finds people who had opted out,
+    and who was taken off the list without her signature; --receipt, whether one opt-out was heeded.
     --witness-key counts the independent witnesses who have cosigned the checkpoint.
     """
     from backrow.privacy.audit.machine import to_json
     from backrow.privacy.audit.screen import console, print_report
 
-    report = audited(run, key, production, lists, seen, bundle, releases, witness_key, witnesses)
+    report = audited(run, key, production, lists, seen, bundle, releases, witness_key, witnesses, receipt)
     if json:
         sys.stdout.write(to_json(report))
     else:

@@ -11,6 +11,7 @@ from backrow.privacy.audit.inputs import (
     Key,
     Operator,
     Pseudonyms,
+    Receipts,
     ReleasesFolder,
     Run,
     SeenPaths,
@@ -39,6 +40,7 @@ def report(
     releases: ReleasesFolder = None,
     witness_key: WitnessKeys = None,
     witnesses: Demanded = 0,
+    receipt: Receipts = None,
 ) -> None:
     """Audit a ledger and write one page to read and print: claim, verification, opt-outs, deletions, records.
 
@@ -52,7 +54,7 @@ def report(
 
     measured = None if attacks is None else parse_attacks(bytes_of(attacks))
     statements = None if operator is None else parse_statements(bytes_of(operator))
-    audit = audited(run, key, production, lists, seen, bundle, releases, witness_key, witnesses)
+    audit = audited(run, key, production, lists, seen, bundle, releases, witness_key, witnesses, receipt)
     write(out, run, audit, attacks=measured, statements=statements)
     terminal = console()
     terminal.print(f"written: {out}", markup=False)

@@ -1,10 +1,13 @@
 """How many people a release covers, and that none of them had opted out. Pure."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.audit.findings import Fault, Findings, counted
+from backrow.privacy.audit.opt_outs import Heard, check_statements
 from backrow.privacy.audit.story import Reserved, Story
+from backrow.privacy.consent import OptOutRequest
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry, ScheduleEntry
 from backrow.privacy.ledger.parts import Crowd
 from backrow.privacy.ledger.pseudonyms import Commitment, PseudonymList, key_commitment
@@ -85,14 +88,28 @@ def _lowered(index: int, minimum: int, demanded: int, found: Findings) -> None:
     )
 
 
-def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
+class Compared(NamedTuple):
+    """What the lists allowed to compare.
+
+    Attributes:
+        releases: compared with their opt-outs.
+        of: all there are.
+        heard: the signed statements.
+    """
+
+    releases: int
+    of: int
+    heard: Heard
+
+
+def check_lists(lists: Lists, story: Story, found: Findings, receipts: Sequence[OptOutRequest] = ()) -> Compared:
     """The lists themselves: that they are the committed ones, and that no participant had opted out.
 
-    Returns:
-        How many releases were compared with their opt-outs, and how many there are.
+    Raises:
+        LedgerError: as `check_statements`.
     """
     keys = {key_commitment(key): key for key in lists.keys}
-    compared, known = 0, Known()
+    compared, known, sealed_lists = 0, Known(), dict[int, Sequence[str]]()
     for index, people in lists.opt_outs.items():
         if index not in story.opt_outs:
             found.add(
@@ -101,14 +118,9 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
             continue
         entry = story.opt_outs[index][1]
         earlier = [each for each in story.enrolments if each < index]
-        _matches(
-            people,
-            Commitment(entry.size, entry.root),
-            _key(story, max(earlier, default=None), keys),
-            index,
-            found,
-            known,
-        )
+        key = _key(story, max(earlier, default=None), keys)
+        if _matches(people, Commitment(entry.size, entry.root), key, index, found, known):
+            sealed_lists[index] = people
     for index, people in lists.participants.items():
         reserved = story.releases.get(index)
         if reserved is None or reserved.crowd is None:
@@ -149,7 +161,7 @@ def check_lists(lists: Lists, story: Story, found: Findings) -> tuple[int, int]:
         found.add(
             Fault.LISTS, f"A list of survivors was handed over for entry {index} without that of those invited.", index
         )
-    return compared, len(story.releases)
+    return Compared(compared, len(story.releases), check_statements(lists, sealed_lists, story, receipts, found))
 
 
 def _survivors(
@@ -205,14 +217,16 @@ class Known:
 
 def _matches(
     people: Sequence[str], committed: Commitment, key: bytes | None, index: int, found: Findings, known: Known
-) -> None:
+) -> bool:
     if key is None:
         found.add(Fault.LISTS, f"None of the keys handed over is the one in force at entry {index}.", index)
-        return
-    if known.commitment(people, key) != committed:
-        found.add(
-            Fault.LISTS,
-            f"The list of {len(people)} handed over for entry {index} is not the list of {committed.size} that was "
-            "committed to.",
-            index,
-        )
+        return False
+    if known.commitment(people, key) == committed:
+        return True
+    found.add(
+        Fault.LISTS,
+        f"The list of {len(people)} handed over for entry {index} is not the list of {committed.size} that was "
+        "committed to.",
+        index,
+    )
+    return False

@@ -86,6 +86,7 @@ def _attempt(tampering: Tampering, honest: Copy, folder: Path, whole: bool, seen
         report = verify(
             where,
             honest.right.public,
+            lists=copy.lists,
             seen=(seen,) if tampering.seen else (),
             witnesses=witnesses,
             releases=folder / _KEPT if tampering.kept else None,

@@ -19,8 +19,8 @@ from backrow.privacy.signing import PUBLIC_KEY_BYTES
 PUBLIC_KEY, POLICY, BUNDLE, LISTS = "coordinator.pub", "policy.toml", "bundle", "auditor/lists.json"
 RELEASES = "releases"
 LISTS_FORMAT = "backrow-lists/1"
-_INDENTED = 10_000
-"""Longer lists are written on one line."""
+_PART = 10_000
+"""Names written at a time, and on one line."""
 _HEX_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
@@ -97,18 +97,21 @@ class Lists:
         participants: index of a ReleaseEntry to the pseudonyms of everyone invited.
         opt_outs: index of an OptOutEntry to the pseudonyms on that list.
         survivors: index of a ReleaseEntry to the pseudonyms of those in the sum, where that is known.
+        statements: lines of the coordinator's journal (`privacy.statements`), not yet believed; None: not handed over.
     """
 
     keys: tuple[bytes, ...]
     participants: Mapping[int, Sequence[str]] = field(default_factory=dict)
     opt_outs: Mapping[int, Sequence[str]] = field(default_factory=dict)
     survivors: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    statements: Sequence[bytes] | None = None
 
     @classmethod
     def parse(cls, data: bytes) -> "Lists":
         """The lists in a JSON file: format, keys (hex), participants, opt_outs and survivors (index to list).
 
-        Instead of a list, the index of an earlier entry with the same one.
+        Instead of a list, the index of an earlier entry with the same one. And statements, one after the other: objects
+        with at, pseudonym and statement (hex).
 
         Raises:
             LedgerError: it is no such file.
@@ -120,21 +123,20 @@ class Lists:
             keys = tuple(bytes.fromhex(key) for key in read["keys"])
             if any(len(key) != KEY_BYTES for key in keys):
                 raise ValueError(f"a key has {KEY_BYTES} bytes")
-            return cls(keys, *(_people(read.get(name, {})) for name in ("participants", "opt_outs", "survivors")))
+            invited, asked, summed = (_people(read.get(name, {})) for name in ("participants", "opt_outs", "survivors"))
+            return cls(keys, invited, asked, summed, _journal(read.get("statements")))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as problem:
             raise LedgerError(f"this is not a file of pseudonym lists ({problem}): see docs/audit-guide.md") from None
 
     def encode(self) -> bytes:
-        """The JSON file."""
-        written = {
-            "format": LISTS_FORMAT,
-            "keys": [key.hex() for key in self.keys],
-            "participants": _each_once(self.participants),
-            "opt_outs": _each_once(self.opt_outs),
-            "survivors": _each_once(self.survivors),
-        }
-        indent = 1 if max(map(len, self.participants.values()), default=0) < _INDENTED else None
-        return json.dumps(written, indent=indent, sort_keys=True).encode() + b"\n"
+        """The JSON file: a few million names are written in parts."""
+        keys = json.dumps([key.hex() for key in self.keys]).encode()
+        tables = {"opt_outs": self.opt_outs, "participants": self.participants, "survivors": self.survivors}
+        fields = [b'"format": "%s"' % LISTS_FORMAT.encode(), b'"keys": %s' % keys]
+        fields += [b'"%s": %s' % (name.encode(), _table(table)) for name, table in tables.items()]
+        if self.statements is not None:
+            fields.append(b'"statements": [%s]' % b",\n  ".join(line.strip() for line in self.statements))
+        return b"{\n " + b",\n ".join(fields) + b"\n}\n"
 
 
 def ledger_path(run: Path) -> Path:
@@ -216,16 +218,31 @@ def _read(path: Path) -> bytes | None:
         return None
 
 
-def _each_once(table: Mapping[int, Sequence[str]]) -> dict[str, list[str] | int]:
+def _table(table: Mapping[int, Sequence[str]]) -> bytes:
     """Index to list, or to the index of the entry before it whose list it repeats."""
-    written: dict[str, list[str] | int] = {}
+    lines: list[bytes] = []
     last: int | None = None
     for index in sorted(table):
-        if last is not None and (table[index] is table[last] or tuple(table[index]) == tuple(table[last])):
-            written[str(index)] = last
+        if last is not None and table[index] == table[last]:
+            lines.append(b'"%d": %d' % (index, last))
         else:
-            written[str(index)], last = list(table[index]), index
-    return written
+            lines.append(b'"%d": %s' % (index, _list(table[index])))
+            last = index
+    return b"{" + b",\n  ".join(lines) + b"}"
+
+
+def _list(people: Sequence[str]) -> bytes:
+    parts = (json.dumps(list(people[start : start + _PART])) for start in range(0, len(people), _PART))
+    return b"[" + b",\n   ".join(part[1:-1].encode() for part in parts) + b"]"
+
+
+def _journal(statements: Any) -> tuple[bytes, ...] | None:
+    """The lines as the coordinator spells them."""
+    if statements is None:
+        return None
+    if not isinstance(statements, list) or not all(isinstance(each, dict) for each in statements):
+        raise ValueError("its statements are no list of statements")
+    return tuple(json.dumps(each, sort_keys=True).encode() + b"\n" for each in statements)
 
 
 def _people(table: Any) -> dict[int, Sequence[str]]:

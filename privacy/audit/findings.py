@@ -66,6 +66,8 @@ class Fault(Enum):
     OPT_OUTS = ("stale-opt-outs", 64, "A round was not checked against the latest list of those who opted out.")
     LISTS = ("list-mismatch", 65, "A list or key that was handed over is not the one in the ledger.")
     OPTED_OUT = ("opted-out-took-part", 66, "Somebody who had opted out was asked to take part.")
+    DROPPED = ("opt-out-dropped", 67, "A signed opt-out does not stand, although its signer has not taken it back.")
+    STATEMENT = ("forged-statement", 68, "A statement about opting out is not one that its device has signed so.")
 
     UNBACKED = ("unbacked-publication", 70, "A model was published without releases of this ledger to show for it.")
     CHANGED_BUNDLE = ("changed-bundle", 71, "The model at hand is not the model whose publication was recorded.")

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.ledger.checkpoint import Checkpoint
 from backrow.privacy.ledger.entries import Body, PolicyEntry
 from backrow.privacy.ledger.keys import Kind
@@ -26,6 +27,7 @@ class Copy:
         note: the checkpoint.
         kept: folder of the released integers; None if there is none. Nothing is written there.
         changed: files of it that are to be others, and those to be taken out (None).
+        lists: what is handed over beside it; None: nothing.
         right, wrong: the key that plays the coordinator's, and somebody else's.
     """
 
@@ -36,6 +38,7 @@ class Copy:
     wrong: SigningKey
     kept: Path | None = None
     changed: Mapping[str, bytes | None] = field(default_factory=dict)
+    lists: Lists | None = None
 
     @classmethod
     def of(

@@ -8,6 +8,7 @@ import typer
 
 from backrow.privacy.audit.evidence import LISTS, Lists, Witnesses, read_key, read_seen
 from backrow.privacy.audit.model import Report
+from backrow.privacy.consent import read_opt_out
 from backrow.privacy.errors import LedgerError
 from backrow.privacy.ledger.keys import VerifierKey
 
@@ -53,6 +54,14 @@ WitnessKeys = Annotated[
 Demanded = Annotated[
     int, typer.Option("--witnesses", metavar="N", min=0, help="How many of them must have cosigned the checkpoint.")
 ]
+Receipts = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--receipt",
+        metavar="FILE",
+        help="A signed opt-out that its owner has kept: with the lists, shows whether it was heeded; may be repeated.",
+    ),
+]
 
 
 def audited(
@@ -65,6 +74,7 @@ def audited(
     releases: Path | None = None,
     witness_keys: Sequence[str] | None = None,
     demanded: int = 0,
+    receipts: Sequence[Path] | None = None,
 ) -> Report:
     """`verify`, with files still to be read.
 
@@ -82,6 +92,7 @@ def audited(
         bundle,
         Witnesses(tuple(map(witness_of, witness_keys or ())), demanded),
         releases,
+        [read_opt_out(bytes_of(path)) for path in receipts or ()],
     )
 
 

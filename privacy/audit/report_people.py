@@ -88,7 +88,8 @@ def opt_outs(material: Material) -> Section:
     blocks: list[Block] = [Prose(rule), Facts(waits)]
     if lists:
         lines = tuple(_line(one, material) for one in lists[:_MOST])
-        foot = f"Sizes, not names: {count(len(lists), 'list')} in all. A list shrinks when somebody consents again."
+        foot = f"Sizes, not names: {count(len(lists), 'list')} in all. A list may "
+        foot += "shrink only by a newer statement, signed by the key that asked: see lists, under verification."
         head = ("sealed by", "at", "on the list", "change", "round open then", "closed after", "first round after")
         blocks.append(Table("Sealed suppression lists", head, lines, names=2, foot=(foot,)))
     return Section("opt-outs", "3 Opt-outs: from request to effect", tuple(blocks))

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from backrow.privacy.audit.budget import Prefixes
+from backrow.privacy.audit.crowd import Compared
 from backrow.privacy.audit.findings import Fault, Findings, counted
 from backrow.privacy.audit.model import Check, Closing, Cosigned, Kept, RoundRow, SentinelTest, State, Topic
 from backrow.privacy.audit.story import Reserved, Story
@@ -35,8 +36,7 @@ class Done:
         seen: how many checkpoints of others were compared.
         witnesses: how many witnesses' keys were at hand.
         cosigned, strangers: those of them who have cosigned, and names on the checkpoint without a key at hand.
-        lists: pseudonym lists were handed over.
-        compared: releases compared with their opt-outs, and releases in all.
+        compared: what the pseudonym lists allowed; None: they were not handed over, or nothing was judged.
         bundle: what was compared, in words; empty if there was none.
         kept: the released integers.
     """
@@ -48,8 +48,7 @@ class Done:
     witnesses: int
     cosigned: tuple[Cosigned, ...]
     strangers: tuple[str, ...]
-    lists: bool
-    compared: tuple[int, int]
+    compared: Compared | None
     bundle: str
     tests: tuple[SentinelTest, ...]
     kept: Kept
@@ -61,7 +60,7 @@ def topic_of(fault: Fault) -> Topic:
         return Topic.SIGNATURES
     if fault in _OBSERVERS:
         return Topic.OBSERVERS
-    if fault in (Fault.LISTS, Fault.OPTED_OUT):
+    if fault in (Fault.LISTS, Fault.OPTED_OUT, Fault.DROPPED, Fault.STATEMENT):
         return Topic.LISTS
     if fault in _VALUES:
         return Topic.VALUES
@@ -112,13 +111,12 @@ def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
         case Topic.CROWD:
             return f"{len(story.releases)} releases: survivors, minimum, and opt-outs by their roots", True
         case Topic.LISTS:
-            if not done.lists:
+            if done.compared is None:
                 return (
                     "pseudonym lists and their key were not handed over: that the lists are disjoint is unchecked",
                     False,
                 )
-            sentence = f"{done.compared[0]} of {done.compared[1]} releases compared with the opt-outs, person by person"
-            return sentence, True
+            return _lists(done.compared), True
         case Topic.MODELS:
             published = counted(len(story.publications), "publication", "publications")
             return f"{published}; {done.bundle or 'no bundle at hand'}", True
@@ -133,6 +131,17 @@ def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
             )
         case Topic.VALUES:
             return _values(done.kept), bool(done.kept.there)
+
+
+def _lists(compared: Compared) -> str:
+    said = f"{compared.releases} of {compared.of} releases compared with the opt-outs, person by person"
+    statements, left, receipts = compared.heard
+    if statements is None:
+        said += "; the signed statements behind the lists were not handed over"
+    else:
+        gone = "nobody left a list" if not left else f"somebody left a list {counted(left, 'time', 'times')}"
+        said += f"; {counted(statements, 'signed statement', 'signed statements')}: {gone}"
+    return said + (f"; {counted(receipts, 'receipt of an owner', 'receipts of owners')}" if receipts else "")
 
 
 def _witnesses(done: Done) -> str:
@@ -211,11 +220,17 @@ def needs_of(done: Done, story: Story) -> tuple[str, ...]:
     if not done.cosigned:
         needs.append("the key of a witness that has cosigned the checkpoint (--witness-key): a party besides the "
                      "coordinator that has seen this ledger grow")  # fmt: skip
-    if not done.lists:
+    if done.compared is None:
         sealed = sum(1 for _, entry in story.opt_outs.values() if entry.size)
         needs.append(
             f"the key of each pseudonym list, the {len(story.releases)} lists of participants and {sealed} of "
-            "opt-outs (--lists): they name pseudonyms, so the coordinator shows them to an auditor only"
+            "opt-outs with their signed statements (--lists): they name pseudonyms, so the coordinator shows them to "
+            "an auditor only"
+        )
+    elif done.compared.heard.statements is None and any(entry.size for _, entry in story.opt_outs.values()):
+        needs.append(
+            "the signed statements behind the lists of opt-outs (in the file of lists), to see that whoever left a "
+            "list, or is to be on it, has said so herself"
         )
     if not done.bundle and story.publications:
         needs.append("the model bundle (--bundle), to compare it with what was published")

@@ -3,16 +3,21 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.forgery import Copy, note_over, signed_copy
-from backrow.privacy.audit.kept import file_name
+from backrow.privacy.audit.tamper_beside import (
+    other_noise,
+    other_numbers,
+    take_out,
+    taken_off,
+    taken_off_by_another,
+)
 from backrow.privacy.ledger.entries import PolicyEntry, ReleaseEntry, ReserveEntry, VoidEntry
 from backrow.privacy.ledger.fields import Wide
 from backrow.privacy.ledger.note import Note
 from backrow.privacy.ledger.parts import Spent, Stamp
-from backrow.privacy.ledger.signed_entry import SignedEntry, sign_entry
+from backrow.privacy.ledger.signed_entry import sign_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,33 +198,6 @@ def _vanish(copy: Copy) -> Copy | None:
     return copy.resigned(tuple(bodies[: release.index + 2]))
 
 
-def _kept_file(copy: Copy, entry: SignedEntry) -> Path | None:
-    body = entry.body
-    return copy.kept / file_name(body.plan.round) if copy.kept is not None and isinstance(body, ReleaseEntry) else None
-
-
-def _other_numbers(copy: Copy) -> Copy | None:
-    release = copy.first(ReleaseEntry)
-    if release is None or (path := _kept_file(copy, release)) is None or not (data := path.read_bytes()):
-        return None
-    return replace(copy, changed={path.name: bytes([data[0] ^ 1]) + data[1:]})
-
-
-def _take_out(copy: Copy) -> Copy | None:
-    files = {_kept_file(copy, each) for each in copy.entries if isinstance(each.body, ReleaseEntry)} - {None}
-    names = sorted(path.name for path in files if path is not None)
-    return replace(copy, changed={names[0]: None}) if len(names) > 1 else None
-
-
-def _other_noise(copy: Copy) -> Copy | None:
-    """Noise as good as the true one, but not that of the released sum."""
-    release = copy.first(ReleaseEntry)
-    if copy.kept is None or release is None or not isinstance(release.body, ReleaseEntry):
-        return None
-    turned = release.body.sentinels[::-1]
-    return None if turned == release.body.sentinels else copy.swap(release.index, sentinels=turned)
-
-
 def _borrow_cosignature(copy: Copy) -> Copy | None:
     """Another past under the cosignature that a witness gave to the true one."""
     if (other := _fork(copy)) is None:
@@ -277,11 +255,18 @@ TAMPERINGS = (
         Fault.OPT_OUTS,
         _on_release(lambda entry: {"crowd": replace(entry.crowd, opt_out_root=bytes(32))}),
     ),
-    Tampering("swap the numbers", "one released integer changed", Fault.CHANGED_VALUES, _other_numbers, kept=True),
-    Tampering("hide the numbers", "the integers of one release removed", Fault.MISSING_VALUES, _take_out, kept=True),
     Tampering(
-        "show other noise", "good noise shown, not the sum's own", Fault.OTHER_SENTINELS, _other_noise, kept=True
+        "drop an opt-out", "somebody taken off the list of opt-outs without a word of hers", Fault.DROPPED, taken_off
     ),
+    Tampering(
+        "forge a consent",
+        "an opt-out lifted by a statement that another key has signed",
+        Fault.DROPPED,
+        taken_off_by_another,
+    ),
+    Tampering("swap the numbers", "one released integer changed", Fault.CHANGED_VALUES, other_numbers, kept=True),
+    Tampering("hide the numbers", "the integers of one release removed", Fault.MISSING_VALUES, take_out, kept=True),
+    Tampering("show other noise", "good noise shown, not the sum's own", Fault.OTHER_SENTINELS, other_noise, kept=True),
     Tampering("pass by the witnesses", "another past, which no witness saw", Fault.WITNESSES, _fork, witnessed=True),
     Tampering(
         "borrow a cosignature",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backrow.privacy.audit.budget import Prefixes, check_budget, prefixes
 from backrow.privacy.audit.claims import check_claims, check_schedule
-from backrow.privacy.audit.crowd import check_crowd, check_lists
+from backrow.privacy.audit.crowd import Compared, check_crowd, check_lists
 from backrow.privacy.audit.evidence import Evidence, Lists, Seen, Witnesses, open_lines, read_evidence
 from backrow.privacy.audit.findings import Fault, Findings
 from backrow.privacy.audit.kept import KeptValues
@@ -22,7 +22,8 @@ from backrow.privacy.audit.story import Story
 from backrow.privacy.audit.structure import Structure
 from backrow.privacy.audit.summary import Done, checks_of, needs_of, notes_of, rows_of
 from backrow.privacy.audit.trust import Trust, resolve
-from backrow.privacy.errors import DamagedLedgerError
+from backrow.privacy.consent import OptOutRequest
+from backrow.privacy.errors import DamagedLedgerError, LedgerError
 from backrow.privacy.ledger.fork import ForkProof
 from backrow.privacy.ledger.signed_entry import SignedEntry
 
@@ -38,6 +39,7 @@ def verify(
     bundle: Path | None = None,
     witnesses: Witnesses = NOBODY,
     releases: Path | None = None,
+    receipts: Sequence[OptOutRequest] = (),
 ) -> Report:
     """Audit a run folder, or a bare ledger with its checkpoint beside it.
 
@@ -51,14 +53,15 @@ def verify(
         bundle: folder of a model bundle; by default the one in the run folder.
         witnesses: whose cosignatures on the checkpoint count, and how many there must be.
         releases: folder of the released integers; by default the one in the run folder.
+        receipts: signed opt-outs that owners have kept, to compare with the lists.
 
     Guarantees: whatever the files hold, the answer is a report; nothing is written.
 
     Raises:
         LedgerError: what the auditor herself brought (`seen`, `witnesses`) is not of, or not besides, this
-            coordinator.
+            coordinator; or nobody can tell whom a receipt is about.
     """
-    return Audit(read_evidence(run, bundle, releases), key, production, lists, seen, witnesses).run(run)
+    return Audit(read_evidence(run, bundle, releases), key, production, lists, seen, witnesses, receipts).run(run)
 
 
 class Audit:
@@ -76,10 +79,13 @@ class Audit:
         lists: Lists | None = None,
         seen: Sequence[Seen] = (),
         witnesses: Witnesses = NOBODY,
+        receipts: Sequence[OptOutRequest] = (),
     ) -> None:
+        if receipts and lists is None:
+            raise LedgerError("an opt-out that its owner has kept is compared with the lists: name them with --lists")
         self.forks: tuple[ForkProof, ...] = ()
         self._evidence, self._pinned, self._production = evidence, key, production
-        self._lists, self._seen, self._witnesses = lists, seen, witnesses
+        self._lists, self._seen, self._witnesses, self._receipts = lists, seen, witnesses, receipts
         self._found = Findings()
         self._untrue = Findings()
         self._story, self._sentinels, self._kept = Story(), Sentinels(), KeptValues(evidence.releases)
@@ -135,7 +141,8 @@ class Audit:
         sums: Prefixes | None = None
         accounts: tuple[Account, ...] = ()
         tests: tuple[SentinelTest, ...] = ()
-        compared, bundle, kept = (0, 0), "", Kept(False, 0, 0)
+        compared: Compared | None = None
+        bundle, kept = "", Kept(False, 0, 0)
         if whole and policy is None:
             found.add(Fault.NO_POLICY, "The ledger does not begin with the rules it is to keep.", 0)
         elif whole and policy is not None and check_policy(policy, self._evidence.policy, self._evidence.bare, found):
@@ -146,7 +153,7 @@ class Audit:
             tests = self._sentinels.finish(self._untrue)
             kept = self._kept.finish(self._untrue)
             if self._lists is not None:
-                compared = check_lists(self._lists, story, self._untrue)
+                compared = check_lists(self._lists, story, self._untrue, self._receipts)
             if self._evidence.bundle is not None:
                 bundle = check_bundle(self._evidence.bundle, story, self._untrue)
             found.absorb(self._untrue)
@@ -158,7 +165,6 @@ class Audit:
             witnesses=len(self._witnesses.keys),
             cosigned=cosigned,
             strangers=unknown,
-            lists=self._lists is not None,
             compared=compared,
             bundle=bundle,
             tests=tests,

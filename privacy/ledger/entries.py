@@ -99,15 +99,18 @@ class OptOutEntry:
     Attributes:
         size, root: the commitment to the list (`pseudonyms.Commitment`).
         asked: when the oldest of the requests arrived that no earlier list heeds; None: there is no such.
+        statements: digest of the signed statements that made the list (`privacy.statements.digest`), 32 bytes; None:
+            no opt-outs are taken, or the entry is of a time before they were committed to.
     """
 
     size: int
     root: bytes
     asked: int | None = None
+    statements: bytes | None = None
 
     def __post_init__(self) -> None:
         check_counts(size=self.size, asked=self.asked or 0)
-        check_hashes(root=self.root)
+        check_hashes(root=self.root, statements=self.root if self.statements is None else self.statements)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Account-wide opt-outs in whole runs: out within one round, and a coordinator that looks away is named."""
 
+import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.model import Report, State, Topic
 from backrow.privacy.audit.proofs import check_proof, prove_absence
 from backrow.privacy.audit.verify import verify
-from backrow.privacy.consent import EVERYTHING, ConsentRecord, OptOutRequest, sign_opt_out, sign_record
+from backrow.privacy.consent import EVERYTHING, ConsentRecord, OptOutRequest, read_opt_out, sign_opt_out, sign_record
 from backrow.privacy.errors import OptOutError, SuppressionError
 from backrow.privacy.ledger.entries import OptOutEntry, ReleaseEntry, ReserveEntry, VoidEntry
 from backrow.privacy.ledger.files import read_files
@@ -155,6 +156,34 @@ def test_lifting_an_opt_out_takes_a_newer_signature_and_gives_no_budget_back(vie
     assert spent == sorted(spent)
     assert len(set(spent)) == 5
     assert audited(folder).passed
+
+
+def test_a_coordinator_that_forgets_an_opt_out_is_named_by_the_statements_or_by_her_receipt(
+    views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, folder = scenario(views, "trusted"), tmp_path / "run"
+    counted = SuppressionList._count
+
+    def forget(listed: SuppressionList) -> None:
+        counted(listed)
+        listed.opted_out = frozenset()
+
+    def happens(report: RoundReport) -> None:
+        if report.plan.round == 1:
+            opt_out(folder)
+        if report.plan.round == 3:
+            monkeypatch.setattr(SuppressionList, "_count", forget)
+            opt_out(folder, ALICE + 1)
+
+    outcome = run(made, prepare(made), folder, happens)
+    assert [report.invited for report in outcome.reports] == [PEOPLE, PEOPLE - 1, PEOPLE - 1, PEOPLE, PEOPLE]
+    found = {finding.fault for finding in audited(folder).findings}
+    assert found == {Fault.DROPPED}
+    lists = lists_of(folder)
+    receipt = read_opt_out(bytes.fromhex(json.loads(lists.statements[0])["statement"]))  # type: ignore[index]
+    report = verify(folder, coordinator_key(SEED).public, lists=lists, receipts=[receipt])
+    (unheeded,) = [finding for finding in report.findings if "was not heeded" in finding.sentence]
+    assert set(unheeded.entries) >= set(sorted(lists.participants)[-2:])
 
 
 def test_before_answers_are_collected_an_opt_out_leaves_the_round_as_if_offline(

@@ -6,6 +6,7 @@ import pytest
 
 from backrow.privacy.errors import OptOutError, SuppressionError
 from backrow.privacy.ledger.entries import OptOutEntry, ReleaseEntry, VoidEntry
+from backrow.privacy.statements import digest
 from backrow.server.book import Book
 from backrow.server.suppression import SUPPRESSION, SuppressionList
 from tests.unit.server.test_book import COHORT, EPOCH, KEY, MADE_OF, entries, policy, schedule
@@ -88,6 +89,37 @@ def test_after_a_crash_every_sealed_list_is_found_again(tmp_path: Path, listed: 
     again = Book.resume(tmp_path, KEY, policy(), schedule(), EPOCH, lambda: 142, SuppressionList.open(listed._folder))
     assert again.seals.lists == lists
     assert again.seals.people == {"d2", "d3"}
+
+
+def test_every_sealed_list_commits_to_the_statements_that_made_it(tmp_path: Path, listed: SuppressionList) -> None:
+    book, said = begin(tmp_path, listed), [listed.statements]
+    for signed in (opt_out("d2"), lift("d1", 2), lift("d2", 2)):
+        add(listed, signed)
+        book.seal(listed)
+        said.append(listed.statements)
+    assert [len(lines) for lines in said] == [1, 2, 3, 4]
+    committed = [each.body.statements for each in entries(tmp_path) if isinstance(each.body, OptOutEntry)]
+    assert committed == [digest(lines) for lines in said]
+    without = Book.begin(fresh(tmp_path), KEY, policy(), schedule(), 100, EPOCH, lambda: 142)
+    assert entries(tmp_path / "fresh")[3].body == without.seals.entry(None)
+    assert without.seals.entry(None).statements is None
+
+
+def test_a_ledger_does_not_go_on_with_the_same_list_by_other_statements(
+    tmp_path: Path, listed: SuppressionList
+) -> None:
+    begin(tmp_path, listed).close()
+    other = SuppressionList.create(tmp_path / "other")
+    add(other, opt_out("d1"), at=91)
+    assert other.opted_out == listed.opted_out
+    with pytest.raises(SuppressionError, match="older, or another one"):
+        Book.resume(tmp_path, KEY, policy(), schedule(), EPOCH, lambda: 142, other)
+    Book.resume(tmp_path, KEY, policy(), schedule(), EPOCH, lambda: 142, listed).close()
+
+
+def fresh(folder: Path) -> Path:
+    (folder / "fresh").mkdir()
+    return folder / "fresh"
 
 
 def test_a_ledger_does_not_go_on_with_another_list_or_without_one(tmp_path: Path, listed: SuppressionList) -> None:

@@ -154,6 +154,15 @@ def opted_out_took_part(folder: Path) -> Report:
     return audit(write(folder, draft), lists=Lists((EPOCH_KEY,), {RELEASE: people}, {OPT_OUTS: OPTED_OUT}))
 
 
+def taken_off_the_list(folder: Path) -> Report:
+    """A shorter list at the end, and nobody's word for it."""
+    listed = PseudonymList(EPOCH_KEY, OPTED_OUT[1:]).commitment
+    draft = honest()
+    draft = replace(draft, bodies=(*draft.bodies, entries.OptOutEntry(listed.size, listed.root)))
+    held = Lists((EPOCH_KEY,), {}, {OPT_OUTS: OPTED_OUT, LAST + 1: OPTED_OUT[1:]}, {}, ())
+    return audit(write(folder, draft), lists=held)
+
+
 def forked(folder: Path) -> Report:
     other = on_release(values=bytes(32))(honest()).lines()
     return audit(write(folder, honest()), seen=[Seen("a witness", note_of(other))])
@@ -255,6 +264,8 @@ CASES: dict[Fault, Case] = {
     Fault.OPT_OUTS: lie(on_crowd(opt_out_time=START)),
     Fault.LISTS: lie(lambda draft: draft, lists=Lists((EPOCH_KEY,), {RELEASE: INVITED[1:]})),
     Fault.OPTED_OUT: opted_out_took_part,
+    Fault.DROPPED: taken_off_the_list,
+    Fault.STATEMENT: lie(lambda draft: draft, lists=Lists((EPOCH_KEY,), statements=(b"I never signed this\n",))),
     Fault.UNBACKED: lie(lambda draft: draft.swap(LAST, releases=(RESERVE,))),
     Fault.CHANGED_BUNDLE: lambda folder: bundle(folder, honest()),
     Fault.UNPUBLISHED: lambda folder: bundle(folder, replace(honest(), bodies=honest().bodies[:-1])),

@@ -192,6 +192,7 @@ def test_mechanism_stamp_and_width_follow_the_plan(
         (entries.EnrolmentEntry(1, bytes(32)), {"devices": -1}),
         (entries.EnrolmentEntry(1, bytes(32)), {"key": b"short"}),
         (entries.OptOutEntry(0, bytes(32)), {"root": b""}),
+        (entries.OptOutEntry(0, bytes(32)), {"statements": b""}),
         (entries.VoidEntry(1, "why"), {"reason": ""}),
         (entries.RetractionEntry(1, "why"), {"entry": -1}),
         (BODIES[7], {"releases": (1, -1)}),
