@@ -103,6 +103,7 @@ def print_sweep(found: "Sweep") -> None:
 
 def show(head: "Sequence[str]", lines: "Iterable[Sequence[str]]") -> None:
     """A table; as wide as it is where no terminal limits it."""
+    from rich.console import Console
     from rich.table import Table
 
     from backrow.simulations.console import out
@@ -112,7 +113,7 @@ def show(head: "Sequence[str]", lines: "Iterable[Sequence[str]]") -> None:
         table.add_column(name, justify="right" if number else "left", no_wrap=True)
     for cells in lines:
         table.add_row(*cells)
-    out.print(table, width=None if out.is_terminal else 200)
+    (out if out.is_terminal else Console(highlight=False, width=200)).print(table)
 
 
 def plan(

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 
 from backrow.privacy.randomness import SeededRandom
+from backrow.simulations.availability import late, least_share, reachable
 from backrow.simulations.scenario import ConsentSection
 
 BoolArray = NDArray[np.bool_]
@@ -40,15 +41,21 @@ class Changes:
     Attributes:
         flips: probability that an owner says the opposite from a round on.
         offline: probability that a device is away in a round.
+        by_hour: devices are within reach by the hour of the day (`availability`).
+        round_hours: hours from one round to the next; read with `by_hour` only.
+        stragglers: probability that an answer misses the deadline of its round.
     """
 
     flips: float = 0.0
     offline: float = 0.0
+    by_hour: bool = False
+    round_hours: float = 1.0
+    stragglers: float = 0.0
 
     @property
     def any(self) -> bool:
         """Rounds differ."""
-        return self.flips > 0 or self.offline > 0
+        return self.flips > 0 or self.offline > 0 or self.by_hour or self.stragglers > 0
 
 
 STEADY = Changes()
@@ -97,19 +104,26 @@ def consents_at(owners: Owners, seed: int, changes: Changes, number: int) -> Boo
 
 def in_reach(devices: int, seed: int, changes: Changes, number: int) -> BoolArray:
     """Whose device is not away in a round; shape (devices,)."""
-    if not changes.offline:
+    there = reachable(devices, seed, number, changes.round_hours) if changes.by_hour else np.ones(devices, dtype=bool)
+    return there & ~_drawn(seed, "offline", number, devices, changes.offline) if changes.offline else there
+
+
+def in_time(devices: int, seed: int, changes: Changes, number: int) -> BoolArray:
+    """Whose answer would meet the deadline of a round; shape (devices,)."""
+    if not changes.stragglers:
         return np.ones(devices, dtype=bool)
-    return ~_drawn(seed, "offline", number, devices, changes.offline)
+    return ~late(devices, seed, number, changes.stragglers)
 
 
 def fewest_present(owners: Owners, changes: Changes, rounds: int) -> int:
-    """How many devices to count on in every round: the least expected, less four standard deviations."""
+    """How many answers to count on in every round: the least expected, less four standard deviations."""
     granting = int(owners.granted.sum())
     if not changes.any:
         return granting
     others = len(owners.granted) - int((owners.opted_out | owners.children).sum()) - granting
     kept = [(1 + (1 - 2 * changes.flips) ** number) / 2 for number in range(rounds)]
     least = min(granting * stays + others * (1 - stays) for stays in kept) * (1 - changes.offline)
+    least *= (least_share(rounds, changes.round_hours) if changes.by_hour else 1.0) * (1 - changes.stragglers)
     return max(0, math.floor(least - 4 * math.sqrt(least)))
 
 
@@ -131,6 +145,10 @@ def consent_notes(owners: Owners, seed: int, changes: Changes, rounds: int) -> l
         )
         said += f"; in {rounds} rounds owners changed their minds {flipped:,} times, and a device that grants was away "
         said += f"{away:,} times"
+        if changes.stragglers:
+            here = [state & in_reach(devices, seed, changes, number) for number, state in enumerate(states, 1)]
+            missed = [there & ~in_time(devices, seed, changes, number) for number, there in enumerate(here, 1)]
+            said += f"; {sum(int(each.sum()) for each in missed):,} answers came too late and did not count"
     return [said]
 
 

@@ -168,6 +168,8 @@ def run_id(scenario: Scenario, dataset: Dataset) -> str:
     """Names what is computed: settings and data, not where or by how many nodes. 16 hex digits."""
     places = {"whole", "workers"}
     left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}, "cohort": places}
+    if scenario.cohort.availability == "always" and not scenario.cohort.stragglers:
+        places |= {"availability", "round_hours", "stragglers"}  # it names what it named before there were these
     left_out |= {"generated": True, "evaluation": {"sample"}}  # the data's fingerprint says it; nothing hangs on it
     if scenario.consent == ConsentSection():
         left_out["consent"] = True  # it names what it named before there was this section
@@ -181,7 +183,9 @@ def run_id(scenario: Scenario, dataset: Dataset) -> str:
 
 def changes_of(scenario: Scenario) -> Changes:
     """How consent and reach change in a scenario."""
-    return Changes(scenario.consent.flips, scenario.consent.offline)
+    consent, cohort = scenario.consent, scenario.cohort
+    by_hour = cohort.availability == "by-hour"
+    return Changes(consent.flips, consent.offline, by_hour, cohort.round_hours, cohort.stragglers)
 
 
 def places_of(scenario: Scenario, devices: int) -> tuple[Aggregation, bool]:

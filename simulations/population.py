@@ -16,10 +16,10 @@ from backrow.client.secure import Memory
 from backrow.privacy import wire
 from backrow.privacy.names import Names
 from backrow.privacy.randomness import RandomSource, SeededRandom
-from backrow.privacy.secagg.steps import ADVERTISE, UNMASK
+from backrow.privacy.secagg.steps import ADVERTISE, MASK, UNMASK
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_secure import SecureCall
-from backrow.simulations.consents import STEADY, Changes, Owners, consents_at, in_reach
+from backrow.simulations.consents import STEADY, Changes, Owners, consents_at, in_reach, in_time
 from backrow.simulations.engine.shard import block_size
 
 _PART = 1 << 22
@@ -152,7 +152,9 @@ class EdgeOpener:
         """The edge of one node: whole blocks, dealt round robin. One BLAS thread, for determinism."""
         threadpool_limits(1)
         if self.changes.any:
-            return ChangingEdge(lambda number: _open(self, partition, partitions, number), self.coordinator_key)
+            return ChangingEdge(
+                lambda number, answers: _open(self, partition, partitions, number, answers), self.coordinator_key
+            )
         return _open(self, partition, partitions, 1)
 
 
@@ -161,35 +163,38 @@ class ChangingEdge:
     """An edge whose devices come and go between rounds; to the coordinator it is one.
 
     Attributes:
-        at: round to the edge as it is in that round.
+        at: (round, whether it answers) to the edge as it is then; who is late enrols, and does not answer.
         coordinator_key: pinned public key.
     """
 
-    at: Callable[[int], Edge]
+    at: Callable[[int, bool], Edge]
     coordinator_key: bytes
 
     def enrol(self, call: bytes) -> bytes:
         """Which devices grant, and are in reach, in the round that the call is before."""
         message = wire.decode_signed(call, self.coordinator_key)
-        return self.at(message.round if isinstance(message, wire.EnrolCall) else 1).enrol(call)
+        return self.at(message.round if isinstance(message, wire.EnrolCall) else 1, False).enrol(call)
 
     def answer(self, call: bytes) -> bytes:
         """The sum over those of them who are asked."""
         message = wire.decode_signed(call, self.coordinator_key)
-        return self.at(message.plan.round if isinstance(message, wire.RoundCall) else 1).answer(call)
+        return self.at(message.plan.round if isinstance(message, wire.RoundCall) else 1, True).answer(call)
 
     def secure(self, call: bytes, memory: Memory) -> bytes:
         """One step of a secure sum."""
         message = wire.decode(call)
-        return self.at(message.round if isinstance(message, SecureCall) else 1).secure(call, memory)
+        return self.at(message.round if isinstance(message, SecureCall) else 1, False).secure(call, memory)
 
 
 @lru_cache(maxsize=16)
-def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> Edge:
+def _open(opener: EdgeOpener, partition: int, partitions: int, number: int, answers: bool = False) -> Edge:
     population = Population.open(opener.folder)
     owners, changes = population.owners, opener.changes
     present = consents_at(owners, opener.seed, changes, number)
     present = present & in_reach(len(present), opener.seed, changes, number)
+    punctual = in_time(len(present), opener.seed, changes, number)
+    if answers:
+        present = present & punctual
     slots = hosted_slots(present, partition, partitions)
 
     def random(purpose: str, number: int, index: int) -> RandomSource:
@@ -198,7 +203,9 @@ def _open(opener: EdgeOpener, partition: int, partitions: int, number: int) -> E
         return own_draws(opener.seed, opener.draws, purpose, number, index)
 
     def vanishing(number: int, slot: int) -> int | None:
-        return vanishing_step(opener.seed, opener.dropouts, number, slot)
+        gone = vanishing_step(opener.seed, opener.dropouts, number, slot)
+        # In a secure sum a masked answer that comes too late is one that did not come.
+        return gone if punctual[slot] else min(MASK, gone or MASK)
 
     if opener.workers:
         from backrow.simulations.engine.edge import PopulationEdge

@@ -127,6 +127,9 @@ class CohortSection(Section):
         whole: edges that are trusted compute the answers of all their devices at once, where they can; false: device
             by device. Both claim the same; sums differ by their rounding.
         workers: threads of an edge that does. Results do not depend on them.
+        availability: "always", or "by-hour": four times as many devices are within reach at night as by day.
+        round_hours: hours from one round to the next, for "by-hour".
+        stragglers: share of answers that miss the deadline of their round, in [0, 1): they do not count.
     """
 
     minimum: int | None = Field(default=None, ge=1)
@@ -134,6 +137,9 @@ class CohortSection(Section):
     dropouts: float = Field(default=0.0, ge=0, lt=1)
     whole: bool = True
     workers: int = Field(default=1, ge=1, le=1_024)
+    availability: Literal["always", "by-hour"] = "always"
+    round_hours: float = Field(default=1.0, gt=0, le=8_760)
+    stragglers: float = Field(default=0.0, ge=0, lt=1)
 
 
 class ConsentSection(Section):
