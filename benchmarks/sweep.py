@@ -15,9 +15,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 
+from backrow.simulations.report.curves import Chart, Curve, Dot, chart_svgs
+from backrow.simulations.report.drawing import standalone
 from backrow.simulations.wording import duration
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +47,7 @@ def main() -> None:
     text = markdown(options, before, whole, busy, again, killed, left, summary, len(cells))
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / "sweep.md").write_text(text, encoding="utf-8")
+    (RESULTS / "sweep.svg").write_text(drawing(summary), encoding="utf-8")
     print(text)
     raise SystemExit(whole > ASKED and options.data == "ml-1m")
 
@@ -84,7 +88,7 @@ def markdown(
     again: float,
     killed: float,
     left: float,
-    summary: list[dict[str, object]],
+    summary: list[dict[str, Any]],
     cells: int,
 ) -> str:
     """The file."""
@@ -114,7 +118,19 @@ Epsilon: delta 1e-5, unit device, adjacency zero-out. Ground truth of the simula
 """
 
 
-def interval(line: dict[str, object]) -> str:
+def drawing(summary: list[dict[str, Any]]) -> str:
+    """The curve that docs/engineer-guide.md shows."""
+    rows = [line for line in summary if line["protocol"] == "full"]
+    ours = [line for line in rows if line["model"] == "backrow"]
+    dots = tuple(Dot(line["epsilon"], line["hr@10"], line["hr@10 low"], line["hr@10 high"]) for line in ours)
+    levels = tuple((line["model"], line["hr@10"]) for line in rows if line["model"] != "backrow")
+    ticks = tuple((line["epsilon"], f"{line['epsilon']:g}") for line in ours)
+    across = "epsilon of the whole run (log scale), delta 1e-5"
+    chart = Chart(across, "HR@10, full catalogue, ML-1M", (Curve("backrow", dots),), ticks, levels)
+    return standalone(chart_svgs(chart, "sweep")[0])
+
+
+def interval(line: dict[str, Any]) -> str:
     """Of one mean."""
     return "" if line["hr@10 low"] is None else f"{line['hr@10 low']:.4f} .. {line['hr@10 high']:.4f}"
 
