@@ -1,6 +1,14 @@
-"""Rounds and learning rate by trainer and epsilon: a public rule, chosen on validation data."""
+"""Rounds and learning rate by public numbers: trainer, budget, devices, titles. Chosen on validation data."""
 
+import math
 from dataclasses import dataclass
+
+from backrow.privacy.accounting.gaussian import mu_for
+
+ONE_ROUND, TWO_ROUNDS = 0.4, 1.0
+"""Below these, mu * devices / titles, what a budget can say about a title, carries `sequence` one round, or two."""
+MOST_ROUNDS = (3, 4)
+"""Of `sequence`, with a budget and without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,11 +19,21 @@ class Steps:
     learning_rate: float
 
 
-def default_steps(trainer: str, epsilon: float | None) -> Steps:
+def default_steps(
+    trainer: str,
+    epsilon: float | None,
+    *,
+    delta: float = 1e-5,
+    population: int | None = None,
+    titles: int | None = None,
+) -> Steps:
     """The rule. More budget carries more rounds; without a budget the number is a matter of patience.
 
     Chosen on the validation titles of ML-1M (`benchmarks/quality.py --tune`), never on test titles.
-    Tuning is outside epsilon.
+    `sequence` also on those of ML-100K. Tuning is outside epsilon.
+
+    Args:
+        delta, population, titles: what `sequence` weighs besides epsilon; None: as if there were many devices.
 
     Raises:
         ValueError: unknown trainer.
@@ -25,7 +43,7 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
         case "prior":
             return Steps(0, 0.0)
         case "sequence":
-            return Steps(2, 0.0)
+            return Steps(_sequence_rounds(epsilon, delta, population, titles), 0.0)
         case "subspace":
             return Steps(1, 0.0)
         case "gradient" | "sgd" | "opacus" | "opacus-event":
@@ -39,3 +57,11 @@ def default_steps(trainer: str, epsilon: float | None) -> Steps:
     raise ValueError(
         f"unknown trainer {trainer!r}: use sequence, prior, subspace, gradient, sgd, opacus or opacus-event"
     )
+
+
+def _sequence_rounds(epsilon: float | None, delta: float, population: int | None, titles: int | None) -> int:
+    """Each round after the first looks where the one before found something: only where there is something to find."""
+    if epsilon is None:
+        return MOST_ROUNDS[1]
+    said = mu_for(epsilon, delta) * population / titles if population and titles else math.inf
+    return 1 if said < ONE_ROUND else 2 if said < TWO_ROUNDS else MOST_ROUNDS[0]

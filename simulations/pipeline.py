@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from backrow.client.weights import confidence
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.bundle import catalogue_digest
-from backrow.privacy.errors import DataError
+from backrow.privacy.errors import DataError, ScenarioError
 from backrow.privacy.plan import Aggregation, Schedule
 from backrow.privacy.secagg.parameters import Tolerance, neighbourhood
 from backrow.privacy.units import PrivacyClaim
@@ -28,7 +28,8 @@ from backrow.simulations.engine.compute import whole_cohorts
 from backrow.simulations.event_generator import generate
 from backrow.simulations.memory import Run, available_bytes, foresee
 from backrow.simulations.population import Population
-from backrow.simulations.scenario import GENERATED, ConsentSection, Scenario, SgdSection
+from backrow.simulations.scenario import GENERATED, ConsentSection, Scenario
+from backrow.simulations.scenario_trainers import SgdSection
 from backrow.simulations.splits import Split, make_split, tuning_view
 
 DAY = 86_400
@@ -110,7 +111,12 @@ def people(
     Args:
         train: what devices answer from.
         fresh: shape (viewers,), the title each device evaluates the model on; -1, or no array: none.
+
+    Raises:
+        ScenarioError: of a generated population, of which `dataset` is a sample only.
     """
+    if scenario.data.name == GENERATED:
+        raise ScenarioError("a generated population lies in its files as it is: name a data set such as ml-1m for this")
     viewers = len(dataset.viewers)
     if not len(train.title):
         raise DataError("no interactions are left to train on: give a data set with more than one title per viewer")
@@ -167,9 +173,9 @@ def _starts(sizes: Sequence[int]) -> NDArray[np.int64]:
 def run_id(scenario: Scenario, dataset: Dataset) -> str:
     """Names what is computed: settings and data, not where or by how many nodes. 16 hex digits."""
     places = {"whole", "workers"}
-    left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}, "cohort": places}
     if scenario.cohort.availability == "always" and not scenario.cohort.stragglers:
         places |= {"availability", "round_hours", "stragglers"}  # it names what it named before there were these
+    left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}, "cohort": places}
     left_out |= {"generated": True, "evaluation": {"sample"}}  # the data's fingerprint says it; nothing hangs on it
     if scenario.consent == ConsentSection():
         left_out["consent"] = True  # it names what it named before there was this section
@@ -246,7 +252,8 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     """The schedule of a scenario, and its claim, checked by every accountant before anything runs."""
     privacy, model = scenario.privacy, scenario.model
     population = len(prepared.population)
-    steps = default_steps(scenario.trainer, privacy.epsilon)
+    titles = len(prepared.dataset.catalogue.ids)
+    steps = default_steps(scenario.trainer, privacy.epsilon, delta=privacy.delta, population=population, titles=titles)
     rounds = steps.rounds if model.rounds is None or scenario.trainer == "prior" else model.rounds
     granting = fewest_present(prepared.population.owners, changes_of(scenario), rounds + MOST_QUESTIONS)
     aggregation, shares = places_of(scenario, population)
@@ -255,7 +262,7 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         trainer=scenario.trainer,
         epsilon=privacy.epsilon,
         delta=privacy.delta,
-        titles=len(prepared.dataset.catalogue.ids),
+        titles=titles,
         population=population,
         minimum=scenario.cohort.minimum or _default_minimum(scenario, granting, shares),
         rounds=rounds,

@@ -37,13 +37,15 @@ def scenario(trainer: str) -> Scenario:
     )
 
 
-def released(trainer: str, prepared: Prepared, folder: Path, engine: str, nodes: int, seed: int = 5) -> list[str]:
+def released(
+    trainer: str, prepared: Prepared, folder: Path, engine: str, nodes: int, seed: int = 5, workers: int = 0
+) -> list[str]:
     """Digests of the released integer sums, in order."""
     made = scenario(trainer)
     asked = replace(prepared, population=people(made, prepared.dataset, prepared.split.train, prepared.split.test))
     committed = commit(made, asked)
     trained = train(
-        committed, asked.population, folder, engine=engine, nodes=nodes, seed=seed,
+        committed, asked.population, folder, engine=engine, nodes=nodes, seed=seed, workers=workers,
         observe=lambda report: None, publish=lambda outcome, spent: (bytes(32), bytes(32)),
     )  # fmt: skip
     assert trained.problems == ()
@@ -54,7 +56,7 @@ def released(trainer: str, prepared: Prepared, folder: Path, engine: str, nodes:
 
 
 @pytest.mark.parametrize("nodes", [1, 4, 8])
-@pytest.mark.parametrize("trainer", ["subspace", "gradient", "opacus", "opacus-event"])
+@pytest.mark.parametrize("trainer", ["sequence", "subspace", "gradient", "opacus", "opacus-event"])
 def test_in_process_releases_do_not_depend_on_the_number_of_nodes(
     trainer: str, nodes: int, prepared: Prepared, tmp_path: Path
 ) -> None:
@@ -69,6 +71,7 @@ def test_in_process_releases_do_not_depend_on_the_number_of_nodes(
         pytest.param("gradient", 4, marks=pytest.mark.long),
         ("gradient", 8),
         ("subspace", 4),
+        pytest.param("sequence", 4, marks=pytest.mark.long),
         ("opacus", 8),
         pytest.param("opacus-event", 4, marks=pytest.mark.long),
     ],
@@ -80,6 +83,17 @@ def test_flower_on_ray_releases_what_one_process_releases(
         (tmp_path / "reference").mkdir()
         REFERENCE[trainer] = released(trainer, prepared, tmp_path / "reference", "inprocess", 1)
     assert released(trainer, prepared, tmp_path, "flower", nodes) == REFERENCE[trainer]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("trainer", ["subspace", "gradient", "sgd"])
+def test_whole_cohorts_on_ray_release_what_one_node_with_one_worker_releases(
+    trainer: str, prepared: Prepared, tmp_path: Path
+) -> None:
+    for folder in ("one", "many"):
+        (tmp_path / folder).mkdir()
+    one = released(trainer, prepared, tmp_path / "one", "inprocess", 1, workers=1)
+    assert released(trainer, prepared, tmp_path / "many", "flower", 4, workers=2) == one
 
 
 def test_another_seed_releases_something_else(prepared: Prepared, tmp_path: Path) -> None:

@@ -88,6 +88,10 @@ def test_rounding_adds_less_than_a_hundredth_of_a_percent_to_the_sensitivity() -
 def test_every_trainer_has_a_rule_and_an_unknown_one_is_named() -> None:
     assert default_steps("prior", 1.0).rounds == 0
     assert default_steps("subspace", None).rounds >= 1
+    said = [(1.0, 943, 1682), (1.0, 6040, 3706), (4.0, 943, 1682), (3.0, 6040, 3706), (8.0, 6040, 3706)]
+    rounds = [default_steps("sequence", epsilon, population=n, titles=m).rounds for epsilon, n, m in said]
+    assert rounds == [1, 2, 2, 3, 3]
+    assert default_steps("sequence", None, population=10, titles=10_000).rounds == 4
     rounds = [default_steps("gradient", epsilon).rounds for epsilon in (1.0, 3.0, 8.0, None)]
     assert rounds == sorted(rounds)
     with pytest.raises(ValueError, match="unknown trainer"):

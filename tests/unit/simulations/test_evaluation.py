@@ -42,7 +42,7 @@ def finished(made: Scenario, given: Prepared, folder: Path) -> FinishedModel:
 
 
 @pytest.mark.parametrize("signals", ["interactions", "events"])
-@pytest.mark.parametrize("trainer", ["prior", "subspace", "gradient", "opacus", "opacus-event"])
+@pytest.mark.parametrize("trainer", ["prior", "sequence", "subspace", "gradient", "opacus", "opacus-event"])
 def test_without_noise_devices_report_what_the_simulator_knows(trainer: str, signals: str, tmp_path: Path) -> None:
     made = scenario(trainer, data={"name": "small", "split": "last", "signals": signals})
     done = finished(made, prepared(made, two_tastes(150, 40)), tmp_path)
