@@ -120,7 +120,8 @@ def attack(
         prepared: its data and people.
         canaries: how many crafted devices take part beside them, each included by a fair coin.
         noise_factor: 1 is honest; less shows that the attack finds what it should.
-        membership: also attack real viewers (not with trainers `opacus-event` and `sgd`, whose answers it does not recompute).
+        membership: also attack real viewers (not with trainers `opacus-event` and `sgd`, whose answers it does not
+            recompute).
 
     Raises:
         ScenarioError: too few or too many canaries, or people; or a run that cannot be attacked.

@@ -8,7 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from backrow.privacy.clipping import ClippedUpdate, DenseBlock, OuterBlock, clip, clip_dense, clip_outer
+from backrow.privacy.clipping import (
+    ClippedUpdate,
+    DenseBlock,
+    OuterBlock,
+    RowsBlock,
+    clip,
+    clip_dense,
+    clip_outer,
+    clip_rows,
+)
 from backrow.privacy.errors import NonFiniteUpdateError
 
 FLOATS = st.floats(-1e74, 1e74, allow_subnormal=True)
@@ -104,3 +113,39 @@ def test_a_block_is_the_sum_of_its_devices() -> None:
 def test_devices_of_a_block_are_clipped_one_by_one() -> None:
     updates = np.array([[[0.5]], [[10.0]], [[-3.0]]])
     np.testing.assert_allclose(clip_dense(updates, 1.0).values.ravel(), [0.5, 1.0, -1.0], rtol=1e-12)
+
+
+def test_an_answer_by_the_rows_it_touches_is_clipped_as_the_dense_one() -> None:
+    starts, ids = np.array([0, 2, 2, 3]), np.array([1, 4, 0])
+    rows = np.array([[3.0, 4.0], [0.0, 12.0], [0.5, 0.0]])
+    block = clip_rows(starts, ids, rows, 5, 1.0)
+    dense = np.zeros((3, 5, 2))
+    dense[0, [1, 4]], dense[2, 0] = rows[:2], rows[2]
+    expected = clip_dense(dense, 1.0)
+    assert len(block) == 3
+    for device in range(3):
+        assert np.array_equal(block.device(device).values, expected.device(device).values)
+    assert np.array_equal(block.total(), expected.total())
+
+
+@pytest.mark.parametrize(
+    ("starts", "ids", "rows", "said"),
+    [
+        ([0, 2], [1, 1], [[0.1], [0.1]], "distinct"),
+        ([0, 2], [2, 1], [[0.1], [0.1]], "ascending"),
+        ([0, 1], [5], [[0.1]], "not among 5"),
+        ([0, 1], [-1], [[0.1]], "not among 5"),
+        ([0, 2], [1], [[0.1]], "contradict"),
+        ([0, 1], [1], [[2.0]], "passed off as clipped"),
+    ],
+)
+def test_rows_that_are_no_clipped_answer_are_refused(
+    starts: list[int], ids: list[int], rows: list[list[float]], said: str
+) -> None:
+    with pytest.raises(ValueError, match=said):
+        RowsBlock(np.array(starts), np.array(ids), np.array(rows), 5, 1.0)
+
+
+def test_rows_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(NonFiniteUpdateError):
+        clip_rows(np.array([0, 1]), np.array([0]), np.array([[np.nan]]), 5, 1.0)
