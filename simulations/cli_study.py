@@ -142,7 +142,7 @@ def plan(
     from backrow.simulations import console
     from backrow.simulations.report.study import write_page
     from backrow.simulations.scenario_file import load_scenario
-    from backrow.simulations.study.pages import plan_content
+    from backrow.simulations.study.pages_plan import plan_content
     from backrow.simulations.study.plan import run_plan
 
     loaded = load_scenario(scenario, settings or (), data=data)
@@ -179,7 +179,7 @@ def numbers(option: str, text: str) -> list[float]:
 def print_plan(found: "Plan") -> None:
     """Both answers, and the check."""
     from backrow.simulations.console import say
-    from backrow.simulations.study.pages import plan_content
+    from backrow.simulations.study.pages_plan import plan_content
     from backrow.simulations.wording import rate
 
     content = plan_content(found)
