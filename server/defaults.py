@@ -7,16 +7,19 @@ from backrow.privacy.accounting.gaussian import mu_for
 
 ONE_ROUND, TWO_ROUNDS = 0.4, 1.0
 """Below these, mu * devices / titles, what a budget can say about a title, carries `sequence` one round, or two."""
+SCARCE_SHARE = 0.3
+"""Of the budget, at least, for the popularity where there is only one round: it then says the most."""
 MOST_ROUNDS = (3, 4)
 """Of `sequence`, with a budget and without."""
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """How many training rounds a run commits to, and the gradient step."""
+    """How many training rounds a run commits to, the gradient step, and the popularity's least share of the budget."""
 
     rounds: int
     learning_rate: float
+    popularity_share: float = 0.0
 
 
 def default_steps(
@@ -43,7 +46,8 @@ def default_steps(
         case "prior":
             return Steps(0, 0.0)
         case "sequence":
-            return Steps(_sequence_rounds(epsilon, delta, population, titles), 0.0)
+            rounds = _sequence_rounds(epsilon, delta, population, titles)
+            return Steps(rounds, 0.0, SCARCE_SHARE if rounds == 1 else 0.0)
         case "subspace":
             return Steps(1, 0.0)
         case "gradient" | "sgd" | "opacus" | "opacus-event":

@@ -267,7 +267,7 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
         minimum=scenario.cohort.minimum or _default_minimum(scenario, granting, shares),
         rounds=rounds,
         learning_rate=steps.learning_rate if model.learning_rate is None else model.learning_rate,
-        popularity_share=model.popularity_share,
+        popularity_share=max(model.popularity_share, steps.popularity_share),
         recent_share=model.recent_share,
         evaluation_share=model.evaluation_share,
         recent_seconds=scenario.data.recent_days * DAY,

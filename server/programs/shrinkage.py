@@ -9,6 +9,8 @@ from backrow.server.programs.base import FloatArray
 RISE = 0.75
 """How the spread of a title's effects grows with its share: spread ~ share ** RISE."""
 SWEEPS = 3
+CAUTION = 1.0
+"""Standard errors by which what looks like signal must exceed what noise alone shows."""
 LEAST_NOISE = 1e-3
 """Of a count: without noise, what is left is that people are few."""
 _LEAST_COUNT = 0.5
@@ -46,7 +48,8 @@ def shrunk(
     """Effects r in sums = scale * r + noise, posterior mean, column by column; shape of `sums`.
 
     Of each column c: r_i = share_i * (described_i . theta) + a rest of standard deviation t * share_i ** `RISE`. theta
-    is normal around 0. Its variance and t are what the second moments of the sums, less their noise, show.
+    is normal around 0. Its variance and t are what the second moments of the sums show beyond their noise and
+    `CAUTION` standard errors of it.
 
     Args:
         sums: shape (titles, columns), noise of sd `noise_scale` on every entry.
@@ -73,11 +76,13 @@ def _posterior(seen: FloatArray, noise: float, spread: FloatArray, towards: Floa
         weight = 1 / (noise + factor * spread)
         normal = towards.T @ (weight[:, None] * towards)
         target = towards.T @ (weight * seen)
-        signal = float(target @ target) - float(np.trace(normal))  # E|target|^2 = trace + variance * |normal|^2
+        # E|target|^2 = trace + variance * |normal|^2; without signal its variance is 2 |normal|^2.
+        size = float(np.sum(normal**2))
+        signal = float(target @ target) - float(np.trace(normal)) - CAUTION * math.sqrt(2 * size)
         if signal <= 0:
             mean = np.zeros_like(seen)
         else:
-            precision = float(np.sum(normal**2)) / signal
+            precision = size / signal
             mean = towards @ np.linalg.solve(normal + precision * np.eye(len(normal)), target)
         factor = _moment(seen - mean, noise, spread, weight)
     return np.asarray(mean + factor * spread / (factor * spread + noise) * (seen - mean))
@@ -86,4 +91,6 @@ def _posterior(seen: FloatArray, noise: float, spread: FloatArray, towards: Floa
 def _moment(seen: FloatArray, noise: float, spread: FloatArray, weight: FloatArray) -> float:
     """Factor of `spread` that explains the squares of what is seen beyond its noise; at least 0."""
     weight = weight / weight.max()
-    return max(float(np.sum((seen**2 - noise) * spread * weight**2) / np.sum((spread * weight) ** 2)), 0.0)
+    each = spread * weight**2
+    signal = float(np.sum((seen**2 - noise) * each)) - CAUTION * noise * math.sqrt(2 * float(np.sum(each**2)))
+    return max(signal / float(np.sum((spread * weight) ** 2)), 0.0)
