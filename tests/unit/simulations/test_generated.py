@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from backrow.privacy.errors import DataError, ScenarioError
-from backrow.simulations import generated
+from backrow.simulations import generated, pipeline
 from backrow.simulations.consents import draw_owners, mainstream_of, owners_of
 from backrow.simulations.datasets.generated import BLOCK, Aliases, draw_block, generate
 from backrow.simulations.datasets.recipe import Recipe
@@ -250,6 +250,11 @@ def test_what_a_generated_population_does_not_have_is_refused(change: dict[str, 
 def test_an_impossible_population_is_refused(section: dict[str, object], sentence: str) -> None:
     with pytest.raises(ScenarioError, match=sentence):
         scenario(generated=section)
+
+
+def test_a_study_that_makes_people_anew_is_refused(prepared: Prepared) -> None:
+    with pytest.raises(ScenarioError, match="name a data set such as ml-1m"):
+        pipeline.people(scenario(), prepared.dataset, prepared.split.train)
 
 
 def test_a_description_that_nobody_asked_for_is_refused() -> None:
