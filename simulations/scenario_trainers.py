@@ -4,6 +4,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from backrow.client.training.sgd import MOST_DRAWN
 from backrow.simulations.section import Section
 
 
@@ -47,3 +48,9 @@ class SgdSection(Section):
     batch: int = Field(default=32, ge=1, le=65_536)
     negatives: int = Field(default=4, ge=1, le=1_024)
     epochs: int = Field(default=1, ge=1, le=1_000)
+
+    @model_validator(mode="after")
+    def _within_reason(self) -> Self:
+        if self.epochs * (1 + self.negatives) > MOST_DRAWN:
+            raise ValueError(f"epochs times (1 + negatives) must be at most {MOST_DRAWN:,}: lower one of them")
+        return self

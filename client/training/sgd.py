@@ -27,6 +27,8 @@ Uint64Array = NDArray[np.uint64]
 
 GOLDEN, FIRST, SECOND = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB
 """Of splitmix64. What is drawn here carries no claim."""
+MOST_DRAWN = 4096
+"""Titles that a call may have a device visit for each one it watched: epochs times 1 + negatives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,10 @@ class Epochs:
         counts = [int(settings[f"sgd_{name}"]) for name in ("batch", "negatives", "epochs")]
         if not 0 < rate < np.inf or min(counts) < 1 or max(counts) > 2**16:
             raise ValueError(f"local training needs a positive step and counts of 1 to 65,536, got {rate} and {counts}")
-        return cls(rate, *counts)
+        steps = cls(rate, *counts)
+        if steps.epochs * (1 + steps.negatives) > MOST_DRAWN:
+            raise ValueError(f"local training visits {MOST_DRAWN} titles for each one watched, at most: ask for less")
+        return steps
 
 
 class SgdTrainer:

@@ -102,6 +102,11 @@ def test_training_that_diverges_is_not_sent() -> None:
         local_epochs(FACTORS, WATCHED, WEIGHTS, 1, np.ones(COLUMNS), wild)
 
 
+def test_a_call_for_endless_training_is_refused() -> None:
+    with pytest.raises(ValueError, match="at most"):
+        Epochs.of({**NUMBERS, "sgd_epochs": 2000.0})
+
+
 @pytest.mark.parametrize("name", ["sgd_learning_rate", "sgd_batch", "sgd_negatives", "sgd_epochs"])
 def test_numbers_out_of_range_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match="local training"):
