@@ -27,7 +27,9 @@ from backrow.privacy.audit.inputs import (
     key_of,
     lists_of,
 )
+from backrow.privacy.consent import read_opt_out
 from backrow.privacy.errors import BackrowError, LedgerError
+from backrow.privacy.ledger.entries import OptOutEntry
 
 CODES = "Exit codes: 0 no fault found; 1 a file or option is not understood; 2 usage; and one for each fault:\n\n" + (
     ", ".join(f"{fault.exit_code} {fault.label}" for fault in Fault)
@@ -140,8 +142,15 @@ def prove(
 def check(
     proof: Annotated[Path, typer.Argument(metavar="FILE", help="What `backrow audit prove` wrote.")],
     key: Annotated[str, typer.Option(metavar="KEY", help="The coordinator's public key: hex, a vkey, or a file.")],
+    receipt: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The signed opt-out of whom the proof of absence is about.")
+    ] = None,
 ) -> None:
-    """Check a proof without the ledger, and print what it shows."""
+    """Check a proof without the ledger, and print what it shows.
+
+    With --receipt: that somebody who opted out is absent from a list of opt-outs sealed later is a fault (67), unless
+    she has taken it back since. Whom a keyed hash stands for, who made the proof says.
+    """
     from backrow.privacy.audit.proofs import check_proof
     from backrow.privacy.audit.screen import console, print_entry
 
@@ -151,6 +160,18 @@ def check(
     out.print(f"Entry {proved.entry.index} is in the ledger {origin} of {size} entries.", markup=False)
     if proved.absent is not None:
         out.print(f"The pseudonym with the keyed hash {proved.absent.hex()} is not on its list.", markup=False)
+    if receipt is None:
+        return
+    signed = read_opt_out(bytes_of(receipt)).record.at
+    if proved.absent is None:
+        raise LedgerError("a receipt is compared with a proof of absence: ask for one (`backrow audit prove --absent`)")
+    if isinstance(proved.entry.body, OptOutEntry) and signed < proved.entry.time:
+        out.print(
+            f"[red]{Fault.DROPPED}[/]: the opt-out was signed before this list was sealed, and its signer is not on "
+            "it. Unless she has taken it back since, or it was still on its way, it was not heeded."
+        )
+        raise typer.Exit(Fault.DROPPED.exit_code)
+    out.print("Nothing in this proof speaks against the receipt.")
 
 
 @app.command(epilog="Example: backrow audit export runs/first --registry --out registry")

@@ -197,9 +197,10 @@ def _collection(material: Material) -> tuple[Answer, ...]:
     evidence: tuple[Piece, ...] = (Ref("opt-outs", "opt-outs"),)
     if sealed:
         evidence = (*evidence, material.entry(sealed[-1].index, material.anchors))
-    by_name = _passed(material, Topic.LISTS)
+    states = {check.state for check in material.report.checks if check.topic is Topic.LISTS}
     kept: Words = (
-        "Yes, compared person by person." if by_name else
+        "Yes, compared person by person." if State.PASSED in states else
+        Gap("not by the lists that were handed over: see what verification found") if State.FAILED in states else
         Gap("by sizes and roots only: the lists were not handed to the auditor"),
     )  # fmt: skip
     return (

@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from backrow.privacy.audit.cli import app
 from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.audit.findings import Fault
 from backrow.privacy.audit.model import Report, State, Topic
@@ -13,7 +15,7 @@ from backrow.privacy.audit.report import render
 from backrow.privacy.audit.report_material import signed_entries
 from backrow.privacy.audit.verify import verify
 from backrow.privacy.consent import EVERYTHING, ConsentRecord, OptOutRequest, read_opt_out, sign_opt_out, sign_record
-from backrow.privacy.errors import LedgerError
+from backrow.privacy.errors import BackrowError, LedgerError
 from backrow.privacy.ledger.entries import OptOutEntry, PublicationEntry, ReleaseEntry
 from backrow.privacy.ledger.pseudonyms import PseudonymList
 from backrow.privacy.signing import SigningKey
@@ -248,6 +250,37 @@ def test_her_receipt_counts_from_when_the_ledger_knew_it_whatever_time_is_writte
     report = audit(tmp_path, made, lists(said), opt_out())
     assert faults(report) == {Fault.DROPPED}
     assert "was not heeded" in dropped(report)
+
+
+def test_the_command_takes_receipts(tmp_path: Path) -> None:
+    def call(*words: object) -> Result:
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    said = (line(opt_out(key=STRANGER)), BEFORE[1], line(lift(key=STRANGER)))
+    run, held = write(tmp_path / "run", draft(said, before=said[:2])), tmp_path / "lists.json"
+    held.write_bytes(lists(said).encode())
+    receipt, other = tmp_path / "opt-out.bin", tmp_path / "other.bin"
+    receipt.write_bytes(opt_out())
+    other.write_bytes(lift())
+    words = ("verify", run, "--key", KEY.public.hex(), "--lists", held)
+    assert call(*words).exit_code == 0
+    assert call(*words, "--receipt", receipt).exit_code == 67
+    assert isinstance(call(*words, "--receipt", other).exception, BackrowError)
+    assert call("report", run, "--lists", held, "--receipt", receipt, "--out", tmp_path / "r.html").exit_code == 67
+    assert "was replaced" in (tmp_path / "r.html").read_text()
+    # What she can do without the lists: she is not on the list that was sealed after her request.
+    proofs = {place: tmp_path / f"{place}.json" for place in (LATER, BACK, RELEASE)}
+    for place, file in proofs.items():
+        done = call("prove", run, "--entry", place, "--absent", HER, "--lists", held, "--out", file)
+        assert done.exit_code == (1 if place == BACK else 0)  # she was invited: there is no absence to prove
+    against = ("--key", KEY.public.hex(), "--receipt", receipt)
+    shown = call("check-proof", proofs[LATER], *against)
+    assert (shown.exit_code, "was not heeded" in shown.output) == (67, True)
+    shown = call("check-proof", proofs[RELEASE], *against)
+    assert (shown.exit_code, "Nothing in this proof" in shown.output) == (0, True)
+    plain = tmp_path / "plain"
+    call("prove", run, "--entry", LATER, "--out", plain)
+    assert isinstance(call("check-proof", plain, *against).exception, LedgerError)
 
 
 def test_a_receipt_without_lists_or_a_pseudonym_is_refused(tmp_path: Path) -> None:
