@@ -180,9 +180,11 @@ def page(million: Measured, grown: list[tuple[Case, Measured]], spread: list[tup
         f"{run.mapped / 2**20:,.0f} | {_state(run) / 2**20:,.0f} | {run.whole / 2**20:,.0f} |"
         for case, run in grown
     )
-    same = {tuple(run.said["trained"]["digests"]) for _, run in spread}
+    spread = [*spread[:-1], grown[-1], spread[-1]]
+    hosted = {case.devices for case, _ in spread}
+    same = {(case.devices, *run.said["trained"]["digests"]) for case, run in spread}
     flower = "\n".join(
-        f"| {case.engine} | {case.nodes} | {run.said['trained']['train']:.1f} | "
+        f"| {case.devices:,} | {case.engine} | {case.nodes} | {run.said['trained']['train']:.1f} | "
         f"{sum(each['seconds'] for each in run.said['trained']['rounds']):.1f} | {run.private / 2**20:,.0f} | "
         f"{run.whole / 2**20:,.0f} |"
         for case, run in spread
@@ -227,12 +229,12 @@ No answer of a device outlives its block, whatever the cohort: sums are {_sums()
 
 ## Several nodes
 
-{spread[0][0].devices:,} devices; `flower` is Flower's simulation on Ray, a process for each node, {os.cpu_count()} at a
-time. Training includes Ray's start. The releases are {"the same bits" if len(same) == 1 else "NOT the same"} in all
-of these runs.
+`flower` is Flower's simulation on Ray, a process for each node, {os.cpu_count()} at a time; training includes its
+start. In this process two nodes have two workers each, a single one has one. The releases of the same devices are
+{"the same bits" if len(same) == len(hosted) else "NOT the same"} on either engine and on however many nodes.
 
-| engine | nodes | training s | of it rounds s | own MiB | all MiB |
-|---|---|---|---|---|---|
+| devices | engine | nodes | training s | of it rounds s | own MiB | all MiB |
+|---|---|---|---|---|---|---|
 {flower}
 """
 
@@ -283,8 +285,8 @@ def main() -> None:
         grown.append((case, measured(case)))
         print(case, grown[-1][1], flush=True)
     spread = [(case := Case(hosted, nodes=1, workers=1, extra=small), measured(case))]
-    for nodes in (1, 2, 4):
-        case = Case(hosted, "flower", nodes, 1, extra=small)
+    for devices, nodes in ((hosted, 1), (hosted, 2), (hosted, 4), (sizes[-1], 2)):
+        case = Case(devices, "flower", nodes, 1, extra=small)
         spread.append((case, measured(case)))
         print(case, spread[-1][1], flush=True)
     written = page(grown[-1][1], grown, spread)
