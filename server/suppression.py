@@ -178,6 +178,10 @@ class SuppressionList:
         latest = self._latest.get(statement.pseudonym)
         if latest is not None and latest.record == statement.record:
             return
+        if latest is not None and latest.record.device != statement.record.device:
+            raise SuppressionError(
+                "this pseudonym opted out with another identity key: only that key lifts it, and the opt-out stands"
+            )
         if latest is not None and newer(latest.record, statement.record) is latest.record:
             raise SuppressionError(
                 f"this statement has counter {statement.record.counter}, and its device has said something newer since "

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.audit.findings import Fault, Findings, counted
 from backrow.privacy.audit.story import Reserved, Story
-from backrow.privacy.consent import OptOutRequest
+from backrow.privacy.consent import ConsentRecord, OptOutRequest
 from backrow.privacy.errors import BackrowError, LedgerError
 from backrow.privacy.statements import Statement, check_follows, digests, parsed
 
@@ -23,11 +23,13 @@ class Heard(NamedTuple):
 
     Attributes:
         statements: how many were handed over; None: not handed over.
+        committed: the ledger commits to statements: when they came is not the coordinator's word alone.
         left: how often somebody left a list.
         receipts: of owners, compared with lists and statements.
     """
 
     statements: int | None
+    committed: bool
     left: int
     receipts: int
 
@@ -42,7 +44,7 @@ class Journal:
 
     def __init__(self, lines: Sequence[bytes], found: Findings) -> None:
         self.statements: list[Statement | None] = []
-        self.names: dict[bytes, str] = {}
+        self.names: dict[bytes, set[str]] = {}
         self.beginnings = digests(lines)
         self._placed: dict[str, list[tuple[int, Statement]]] = {}
         self._used: dict[str, int] = {}
@@ -84,8 +86,7 @@ class Journal:
         statement = parsed(line)
         placed = self.of(statement.pseudonym)
         check_follows(placed[-1][1] if placed else None, statement)
-        if self.names.setdefault(statement.record.device, statement.pseudonym) != statement.pseudonym:
-            raise ValueError("its key has signed under another pseudonym before")
+        self.names.setdefault(statement.record.device, set()).add(statement.pseudonym)
         self._placed.setdefault(statement.pseudonym, []).append((number, statement))
         return statement
 
@@ -141,19 +142,20 @@ def check_statements(
             )
         before = now
     for request in receipts:
-        _check_receipt(request, lists, journal, story, found)
-    return Heard(None if lists.statements is None else len(journal.statements), left, len(receipts))
+        if not (names := {request.pseudonym} - {""} or journal.names.get(request.record.device, set())):
+            raise LedgerError(
+                "a receipt names no pseudonym, and no statement that was handed over is signed by its key: nobody can "
+                "tell whom it is about; ask for an opt-out that names the pseudonym"
+            )
+        for name in sorted(names):
+            _check_receipt(request.record, name, lists, journal, story, found)
+    return Heard(None if lists.statements is None else len(journal.statements), committed, left, len(receipts))
 
 
-def _check_receipt(request: OptOutRequest, lists: Lists, journal: Journal, story: Story, found: Findings) -> None:
+def _check_receipt(
+    record: ConsentRecord, name: str, lists: Lists, journal: Journal, story: Story, found: Findings
+) -> None:
     """That its signer was not invited once her opt-out had come, until she took it back."""
-    record = request.record
-    name = request.pseudonym or journal.names.get(record.device)
-    if name is None:
-        raise LedgerError(
-            "a receipt names no pseudonym, and no statement that was handed over is signed by its key: nobody can "
-            "tell whom it is about; ask for an opt-out that names the pseudonym"
-        )
     said, signed = journal.of(name), datetime.fromtimestamp(min(record.at, 2**35), UTC).strftime("%Y-%m-%d %H:%M UTC")
     if said and said[0][1].record.device != record.device:
         found.add(

@@ -135,12 +135,13 @@ def _sentence(topic: Topic, done: Done, story: Story) -> tuple[str, bool]:
 
 def _lists(compared: Compared) -> str:
     said = f"{compared.releases} of {compared.of} releases compared with the opt-outs, person by person"
-    statements, left, receipts = compared.heard
+    statements, committed, left, receipts = compared.heard
     if statements is None:
         said += "; the signed statements behind the lists were not handed over"
     else:
         gone = "nobody left a list" if not left else f"somebody left a list {counted(left, 'time', 'times')}"
         said += f"; {counted(statements, 'signed statement', 'signed statements')}: {gone}"
+        said += "" if committed or not statements else "; the ledger does not commit to them, nor to when they came"
     return said + (f"; {counted(receipts, 'receipt of an owner', 'receipts of owners')}" if receipts else "")
 
 

@@ -55,6 +55,16 @@ def test_a_request_may_name_its_pseudonym_or_leave_it_to_the_identity_key(tmp_pa
     assert SuppressionList.open(tmp_path).opted_out == {"d1"}
 
 
+def test_another_key_under_the_same_pseudonym_changes_nothing(tmp_path: Path) -> None:
+    listed = SuppressionList.create(tmp_path)
+    add(listed, opt_out("d1"))
+    anew = {"d1": KEYS["d2"].public}
+    for signed in (lift("d2", 9), opt_out("d2", 9, "d1")):
+        with pytest.raises(SuppressionError, match="another identity key"):
+            listed.add(signed, anew, 100)
+    assert SuppressionList.open(tmp_path).opted_out == {"d1"}
+
+
 @pytest.mark.parametrize(
     ("signed", "error"),
     [
