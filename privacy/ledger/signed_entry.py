@@ -91,7 +91,14 @@ def sign_entry(key: SigningKey, origin: str, index: int, time: int, body: Body) 
     Raises:
         ValueError: a field cannot be written.
     """
-    return SignedEntry(origin, index, time, body, key.sign(ENTRY, _payload(origin, index, time, body)))
+    return sign_line(key, origin, index, time, body)[0]
+
+
+def sign_line(key: SigningKey, origin: str, index: int, time: int, body: Body) -> tuple[SignedEntry, bytes]:
+    """As `sign_entry`, with the line: a release holds thousands of sentinels, which are written once."""
+    payload = _payload(origin, index, time, body)
+    signature = key.sign(ENTRY, payload)
+    return SignedEntry(origin, index, time, body, signature), _signed(payload, signature)
 
 
 def decode_entry(line: bytes) -> SignedEntry:
@@ -146,9 +153,9 @@ def open_entry(line: bytes, public_key: bytes) -> SignedEntry:
     return entry
 
 
-def receipt_for(entry: SignedEntry) -> Receipt:
-    """The receipt of an entry that is in the ledger. For `store` only."""
-    return Receipt(entry, leaf_hash(entry.encode()))
+def receipt_for(entry: SignedEntry, line: bytes | None = None) -> Receipt:
+    """The receipt of an entry that is in the ledger, whose line is this. For `store` only."""
+    return Receipt(entry, leaf_hash(entry.encode() if line is None else line))
 
 
 def _payload(origin: str, index: int, time: int, body: Body) -> bytes:

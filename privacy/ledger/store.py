@@ -26,7 +26,7 @@ from backrow.privacy.ledger.keys import VerifierKey
 from backrow.privacy.ledger.note import Note, Signature, Signer
 from backrow.privacy.ledger.proof import ConsistencyProof, TlogProof
 from backrow.privacy.ledger.recovery import Repair, recover
-from backrow.privacy.ledger.signed_entry import Receipt, SignedEntry, decode_entry, receipt_for, sign_entry
+from backrow.privacy.ledger.signed_entry import Receipt, SignedEntry, decode_entry, receipt_for, sign_line
 from backrow.privacy.ledger.tree import Tree
 from backrow.privacy.ledger.verification import log_key
 from backrow.privacy.signing import SigningKey
@@ -166,12 +166,13 @@ class Ledger:
             raise LedgerError("the ledger is closed: open it again, which also repairs an unfinished entry")
         if time < self._time:
             raise ClockError(f"the clock runs {self._time - time} s behind the last entry: set it; nothing was written")
-        receipts = tuple(
-            receipt_for(sign_entry(self._signer.key, self._signer.name, index, time, body))
+        signed = [
+            sign_line(self._signer.key, self._signer.name, index, time, body)
             for index, body in enumerate(bodies, start=self.size)
-        )
+        ]
+        receipts = tuple(receipt_for(entry, line) for entry, line in signed)
         try:
-            write_all(self._file, b"".join(receipt.entry.encode() + b"\n" for receipt in receipts))
+            write_all(self._file, b"".join(line + b"\n" for _, line in signed))
             os.fsync(self._file.fileno())
             for receipt in receipts:
                 self._tree.append(receipt.leaf)
