@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from backrow.privacy.errors import BackrowError, ScenarioError
-from backrow.simulations.pipeline import Prepared, commit
+from backrow.privacy.plan import Aggregation
+from backrow.simulations.pipeline import Prepared, commit, places_of
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.results import write_whole
 from backrow.simulations.scenario import Scenario
@@ -24,6 +25,11 @@ from backrow.simulations.study.shared import code_version, data_digest, forget, 
 from backrow.simulations.study.tables import summary_of, write_tables
 from backrow.simulations.wording import duration
 
+SECURE = Aggregation.SECURE
+SLOW = (
+    "secure sums take minutes a cell: --set privacy.aggregation=trusted --set privacy.noise=once takes seconds, "
+    "at the same epsilon"
+)
 SWEEP, CELLS, RUNS, LOG = "sweep.json", "cells", "runs", "workers.log"
 
 
@@ -113,6 +119,8 @@ def run_cells(
     _check_cells(cells, prepared)
     each = max(needed(prepared, cell.kind == "baselines" and "ease" in scenario.evaluation.baselines) for cell in cells)
     check_memory(each, min(jobs, len(cells)), available())
+    if any(cell.kind == "run" and places_of(cell.scenario, len(prepared.population))[0] is SECURE for cell in cells):
+        observe(Progress("stage", SLOW))
     data, code = data_digest(prepared.dataset, prepared.split, prepared.sample is not None), code_version()
     if begin(folder, scenario, axes, prepared, data, code):
         observe(Progress("stage", "the code is not what earlier cells were computed with: they are computed again"))

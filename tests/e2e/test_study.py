@@ -108,9 +108,10 @@ def test_a_killed_sweep_goes_on_and_ends_at_the_same_figures(whole: Sweep, folde
         "--out",
         str(out),
     ]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while not list((out / "cells").glob("*.json")) and time.monotonic() < deadline:
+    with (tmp_path / "said").open("wb") as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+    while not list((out / "cells").glob("*.json")):
+        assert process.poll() is None, (tmp_path / "said").read_text()
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
