@@ -94,8 +94,8 @@ def draws(purpose: str, number: int, index: int) -> RandomSource:
     return SeededRandom(SEED, purpose, number, index)
 
 
-def rounds(world: World, size: int, number: int, workers: int = 1, using: ModuleType = compiled) -> list[float]:
-    """Seconds of so many whole rounds: consent, ledger, question, training, noise, ledger, step of the model."""
+def rounds(world: World, size: int, number: int, workers: int = 1, using: ModuleType = compiled) -> tuple[float, float]:
+    """Median seconds of whole rounds (consent, ledger, question, training, noise, ledger, step); and of processor."""
     population, users = world.population, world.users.copy()
     settings = RunSettings(
         "w1", "sgd", 8.0, 1e-5, len(world.factors), len(population), size, number + 1, CLIP, recent_share=0.0,
@@ -116,11 +116,13 @@ def rounds(world: World, size: int, number: int, workers: int = 1, using: Module
         return hosted[round_number]
 
     seconds: list[float] = []
+    worked: list[float] = []
 
     def observe(report: RoundReport) -> None:
         assert (report.outcome, report.participants) == ("released", size), report
         if report.plan.query.query is Query.GRADIENT:
             seconds.append(report.seconds)
+        worked.append(time.process_time())
 
     with tempfile.TemporaryDirectory(prefix="backrow-benchmark-") as scratch:
         folder = Path(scratch)
@@ -139,7 +141,7 @@ def rounds(world: World, size: int, number: int, workers: int = 1, using: Module
         )
         book.close()
         assert not coordinator.problems, coordinator.problems
-    return seconds[1:]
+    return statistics.median(seconds[1:]), statistics.median(np.diff(worked)[1:].tolist())
 
 
 class Today:
@@ -159,18 +161,18 @@ class Today:
         return self._at(self._number).secure(call, memory)
 
 
-def bare(world: World, number: int) -> float:
-    """Seconds of the kernel alone on one cohort."""
+def bare(world: World, number: int) -> tuple[float, float]:
+    """Seconds of the kernel alone on one cohort; and of processor."""
     slots, history = world.cohort(number), Shard.of(world.population)
     users, total, norms = world.users[slots], np.zeros_like(world.factors), np.empty(len(slots))
     seeds, factors = device_seeds(draws("seeds", number, 0), slots), world.factors.view()
     factors.flags.writeable = False  # as it comes from a message: the same machine code
-    started = time.perf_counter()
+    started, began = time.perf_counter(), time.process_time()
     compiled.sgd(
         slots, seeds, history.starts, history.titles, history.weights, factors, users, RATE, BATCH, NEGATIVES, 1,
         CLIP, 2.0**27, total, norms,
     )  # fmt: skip
-    return time.perf_counter() - started
+    return time.perf_counter() - started, time.process_time() - began
 
 
 def equality(world: World) -> tuple[float, int, int]:
@@ -210,16 +212,16 @@ def _places() -> tuple[Any, Any]:
     return Noise.ONCE, Aggregation.TRUSTED
 
 
-def peer(python: str | None, script: Path, *words: str) -> float | None:
-    """Clients per second that a peer's script prints, median over its rounds; None: not asked for."""
+def peer(python: str | None, script: Path, *words: str) -> tuple[float | None, float | None]:
+    """Clients per second, and per second of processor, that a peer's script prints; None: not asked for."""
     if python is None:
-        return None
+        return None, None
     done = subprocess.run(
         [python, str(script), *words], cwd=script.parent, capture_output=True, text=True, check=True, env=quiet()
     )
-    found = re.search(r"clients/s median ([0-9.]+)", done.stdout)
+    found = re.search(r"clients/s median ([0-9.]+) .*per-cpu-s ([0-9.]+)", done.stdout)
     assert found is not None, done.stdout + done.stderr
-    return float(found.group(1))
+    return float(found.group(1)), float(found.group(2))
 
 
 def quiet() -> dict[str, str]:
@@ -258,28 +260,38 @@ def main() -> None:
 
 def measure(one: World, many: World, run: int, told: argparse.Namespace, place: Path) -> dict[str, float | None]:
     """One of everything, one after the other."""
-    cohort = len(one.cohort(1))
-    whole = statistics.median(rounds(one, cohort, 7))
-    kernel = statistics.median(bare(one, 3 + number) for number in range(7))
-    row: dict[str, float | None] = {"whole": cohort / whole, "kernel": cohort / kernel}
-    row["whole / kernel"] = whole / kernel
+    cohort, large = len(one.cohort(1)), len(many.cohort(1))
+    row: dict[str, float | None] = {}
+
+    def compare(name: str, found: tuple[float, float], devices: int, other: tuple[float, float] | None = None) -> None:
+        for clock, kind in enumerate(("", " cpu")):
+            row[name + kind] = devices / found[clock]
+            if other is not None:
+                row[f"{name} over kernel{kind}"] = found[clock] / other[clock]
+
+    kernels = [bare(one, 3 + number) for number in range(9)]
+    kernel = statistics.median(wall for wall, _ in kernels), statistics.median(cpu for _, cpu in kernels)
+    compare("kernel", kernel, cohort)
+    whole = rounds(one, cohort, 9)
+    compare("whole", whole, cohort, kernel)
     sampler, entries = IntegerGaussian(2.0**24), one.factors.size + 4096
-    started = time.perf_counter()
-    for _ in range(5):
+    began = time.process_time()
+    for _ in range(9):
         sampler.sample(SeededRandom(run), entries)
-    row["noise"] = (time.perf_counter() - started) / 5 / whole
-    row["plain"] = cohort / statistics.median(rounds(one, cohort, 1, using=plain))
-    large = len(many.cohort(1))
-    single = statistics.median(rounds(many, large, 3))
-    row["large"], row["two workers"] = large / single, single / statistics.median(rounds(many, large, 3, 2))
-    bares = statistics.median(bare(many, 3 + number) for number in range(3))
-    row["large whole / kernel"] = single / bares
-    row["pfl"] = peer(told.pfl if run >= 0 else None, place / "w1_pfl.py", "1", "1", "dense", str(cohort))
-    row["fedjax"] = peer(told.fedjax if run >= 0 else None, place / "w1_fedjax.py", "2", str(cohort))
-    for name in ("pfl", "fedjax"):
-        rate = row[name]
-        row[f"over {name}"] = None if rate is None else row["whole"] / rate
-        row[f"plain over {name}"] = None if rate is None else row["plain"] / rate
+    row["noise"] = (time.process_time() - began) / 9 / whole[1]
+    compare("plain", rounds(one, cohort, 1, using=plain), cohort)
+    single = rounds(many, large, 3)
+    bares = [bare(many, 3 + number) for number in range(3)]
+    compare("large", single, large, (statistics.median(w for w, _ in bares), statistics.median(c for _, c in bares)))
+    row["two workers"] = single[0] / rounds(many, large, 3, 2)[0]
+    peers = {"pfl": (told.pfl, "w1_pfl.py", "1", "1", "dense"), "fedjax": (told.fedjax, "w1_fedjax.py", "2")}
+    for name, (python, script, *words) in peers.items():
+        rates = peer(python if run >= 0 else None, place / script, *words, str(cohort))
+        for rate, kind in zip(rates, ("", " cpu"), strict=True):
+            row[name + kind] = rate
+            for ours in ("whole", "plain"):
+                mine = row[ours + kind]
+                row[f"{ours} over {name}{kind}"] = None if rate is None or mine is None else mine / rate
     return row
 
 
@@ -287,6 +299,9 @@ def report(rows: list[dict[str, float | None]], difference: float, clipped: int)
     def middle(name: str, digits: int = 1) -> str:
         found = [value for row in rows if (value := row[name]) is not None]
         return f"{statistics.median(found):,.{digits}f}" if found else "not measured"
+
+    def both(name: str, digits: int = 1) -> str:
+        return f"{middle(name, digits)} | {middle(name + ' cpu', digits)}"
 
     load = os.getloadavg()[0]
     return f"""# Whole cohorts at once
@@ -305,20 +320,24 @@ ledger (synced to disk), integer noise on all rows and {4096:,} sentinels, accou
 Equality first: relative L2 difference to the devices' own trainer {difference:.1e} (asked 1e-6), the same devices
 clipped ({clipped} of 256), the same bits for one worker and two.
 
-| | measured | asked |
-|---|---|---|
-| whole round, clients per second | {middle("whole", 0)} | |
-| pfl 0.6.0, clients per second | {middle("pfl", 0)} | |
-| FedJAX 0.0.17, clients per second | {middle("fedjax", 0)} | |
-| over pfl | {middle("over pfl")} x | 60 x |
-| over FedJAX | {middle("over fedjax")} x | 25 x |
-| bare kernel, clients per second | {middle("kernel", 0)} | |
-| whole round over bare kernel, cohort 1,000 | {middle("whole / kernel", 2)} x | 1.3 x |
-| the same, cohort 10,000 (population repeated ten times) | {middle("large whole / kernel", 2)} x | |
-| integer noise, share of a whole round of 1,000 | {100 * float(middle("noise", 4)):.1f} % | 20 % |
-| two workers over one, cohort 10,000 | {middle("two workers", 2)} x | 1.6 x |
-| without numba, clients per second | {middle("plain", 0)} | |
-| without numba, over pfl | {middle("plain over pfl")} x | 6 x |
+| | by the clock | by processor time | asked |
+|---|---|---|---|
+| whole round, clients per second | {both("whole", 0)} | |
+| pfl 0.6.0, clients per second | {both("pfl", 0)} | |
+| FedJAX 0.0.17, clients per second | {both("fedjax", 0)} | |
+| over pfl | {both("whole over pfl")} | 60 |
+| over FedJAX | {both("whole over fedjax")} | 25 |
+| bare kernel, clients per second | {both("kernel", 0)} | |
+| whole round over bare kernel, cohort 1,000 | {both("whole over kernel", 2)} | 1.3 |
+| the same, cohort 10,000 (population repeated ten times) | {both("large over kernel", 2)} | |
+| two workers over one, cohort 10,000 | {middle("two workers", 2)} | | 1.6 |
+| integer noise, share of a whole round of 1,000 | | {middle("noise", 3)} | .2 |
+| without numba, clients per second | {both("plain", 0)} | |
+| without numba, over pfl | {both("plain over pfl")} | 6 |
+
+What a whole round adds to the kernel hardly depends on the cohort: signatures over a megabyte of model, hashes of who
+took part, noise on every row, an epsilon, and about nine waits for the disk. By processor time those waits, and other
+programs on the machine, do not count.
 """
 
 

@@ -122,8 +122,11 @@ def local_epochs(
     drawn = [epoch_draws(order, epoch, len(factors), seed, steps) for epoch in range(steps.epochs)]
     places = np.concatenate([places for places, _ in drawn])
     lists = np.concatenate([np.column_stack([titles[own], negatives]) for own, negatives in drawn])
-    ids, inverse = np.unique(lists, return_inverse=True)
-    inverse = inverse.reshape(lists.shape)
+    place_of = np.zeros(len(factors), dtype=np.int64)
+    place_of[lists] = 1
+    ids = np.flatnonzero(place_of)
+    place_of[ids] = np.arange(len(ids))
+    inverse = place_of[lists]
     start = np.asarray(factors[ids], dtype=np.float64)
     local = start.copy()
     confidence = np.ones(lists.shape)
@@ -139,7 +142,8 @@ def local_epochs(
                 off[:, 0] -= 1
                 errors = (off * confidence[batch]).ravel()
                 summed = np.bincount(rows, weights=errors, minlength=len(ids))
-                local -= steps.learning_rate * np.outer(summed, user)
+                moved = np.flatnonzero(summed)
+                local[moved] -= (steps.learning_rate * summed[moved])[:, None] * user
                 user -= steps.learning_rate * (errors @ seen)
     if not np.all(np.isfinite(user)):
         raise NonFiniteUpdateError("local training diverged: lower sgd.learning_rate")
