@@ -88,11 +88,11 @@ def contexts(embedding: FloatArray, history: RawHistory, memory: Memory) -> Floa
 def context_of(embedding: FloatArray, history: RawHistory, memory: Memory) -> FloatArray:
     """The context of now alone, shape (embedding's columns,); arguments and errors as `contexts`."""
     if history.order is None:
-        return contexts(embedding, history, memory)[-1]
+        return np.asarray(contexts(embedding, history, memory)[-1])
     last = history.order[-memory.window :]
     kept = np.sort(last)
     newest = RawHistory(history.titles[kept], history.weights[kept], order=np.searchsorted(kept, last).astype(np.int32))
-    return contexts(embedding, newest, memory)[-1]
+    return np.asarray(contexts(embedding, newest, memory)[-1])
 
 
 def next_scores(
