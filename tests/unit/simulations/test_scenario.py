@@ -65,8 +65,8 @@ def test_an_unknown_section_gets_a_suggestion(tmp_path: Path) -> None:
 def test_an_unknown_word_gets_the_choices_and_a_suggestion(tmp_path: Path) -> None:
     (sentence,) = refusal(tmp_path, 'trainer = "opacu"\n' + DATA)
     assert sentence == (
-        "trainer in RUN.toml must be one of sequence, gradient, subspace, sgd, opacus, opacus-event, prior, got 'opacu': "
-        "did you mean opacus?"
+        "trainer in RUN.toml must be one of sequence, gradient, subspace, sgd, opacus, opacus-event, prior, "
+        "got 'opacu': did you mean opacus?"
     )
 
 
