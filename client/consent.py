@@ -42,6 +42,7 @@ RECEIPTS = 500
 _OPENED, _COUNTER, _SIGNALS, _RECEIPTS = "consent/opened", "consent/counter", "consent/signals", "consent/receipts"
 _AT_FIRST = token_of(b"personalise until withdrawn")
 
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What holds, and the counter of the record that says so."""

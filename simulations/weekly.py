@@ -197,7 +197,9 @@ def open_edge(answers: Answers, seed: int, coordinator_key: bytes) -> Callable[[
         names, numbers = [device_name(int(slot)) for slot in slots], [int(slot) for slot in slots]
         return SimulatedEdge(names, numbers, answers.histories(week, slots), coordinator_key, random)
 
-    return lambda partition, partitions: ChangingEdge(lambda week: at(partition, partitions, week), coordinator_key)
+    return lambda partition, partitions: ChangingEdge(
+        lambda week, answers: at(partition, partitions, week), coordinator_key
+    )
 
 
 def _rounds(
