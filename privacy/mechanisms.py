@@ -136,7 +136,7 @@ class _Table:
 
     def cells(self, words: Uint64Array) -> NDArray[np.intp]:
         """How many of `ends` are at most each word, shape (n,): by its leading bits, or by search."""
-        cell: NDArray[np.intp] = self.index[words >> _TRAILING].astype(np.intp)
+        cell: NDArray[np.intp] = self.index.take((words >> _TRAILING).view(np.int64)).astype(np.intp)
         unsure = np.flatnonzero(cell < 0)
         cell[unsure] = np.searchsorted(self.ends, words[unsure], side="right")
         return cell

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from backrow.privacy.names import Names
+from backrow.privacy.names import Names, merged
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire import EnrolCall, EnrolReply, encode_signed
 from backrow.server.suppression import SuppressionList
@@ -25,8 +25,8 @@ class Hosting:
             self._last[node] = names
             if before is None:
                 self._ever[node] = names
-            elif not np.array_equal(before.packed, names.packed):
-                self._ever[node] = Names(np.union1d(before.packed, names.packed))
+            elif len(new := names.take(~names.among(before))):
+                self._ever[node] = merged([before, Names(np.unique(new.packed))])
 
     def calls(
         self, call: EnrolCall, nodes: Iterable[int], suppression: SuppressionList | None, key: SigningKey

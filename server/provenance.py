@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.metadata import distributions
 from importlib.util import find_spec
@@ -25,8 +25,13 @@ def provenance(settings: RunSettings, before: Mapping[str, FloatArray], after: M
         before, after: public tensors that the round asked with, and that the next would; empty where no
             model is trained.
     """
-    config = sha256(canonical(dataclasses.asdict(settings))).digest()
-    return Provenance(tensors_digest(before), tensors_digest(after), config, code_digest(), dependencies_digest())
+    return Provenance(
+        tensors_digest(before),
+        tensors_digest(after),
+        _settings_digest(settings, repr(settings)),
+        code_digest(),
+        dependencies_digest(),
+    )
 
 
 def tensors_digest(tensors: Mapping[str, FloatArray]) -> bytes | None:
@@ -37,8 +42,14 @@ def tensors_digest(tensors: Mapping[str, FloatArray]) -> bytes | None:
     for name, tensor in sorted(tensors.items()):
         array = np.ascontiguousarray(tensor, dtype="<f8")
         digest.update(canonical([name, list(array.shape)]))
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).data)
     return digest.digest()
+
+
+@lru_cache(maxsize=8)
+def _settings_digest(settings: RunSettings, spelled: str) -> bytes:
+    # Settings that are equal may be spelled differently (8 and 8.0), and then hash differently.
+    return sha256(canonical(dataclasses.asdict(settings))).digest()
 
 
 @cache
