@@ -149,19 +149,29 @@ class _Table:
         unsure = np.flatnonzero(words[:, 1] >= self.surely[cell])
         if not len(unsure):
             return value
-        keep = np.ones(len(value), dtype=np.bool_)
         chance = self.chance(cell[unsure], value[unsure])
         # Compares a 128-bit uniform number with chance * 2^128; both parts of chance are exact.
         high = np.floor(chance * 2.0**64)
         low = (chance * 2.0**64 - high) * 2.0**64
         first, second = words[unsure, 1], words[unsure, 2]
         top = high.astype(np.uint64)
-        keep[unsure] = (first < top) | ((first == top) & (second < low.astype(np.uint64)))
-        return value[keep]
+        kept = (first < top) | ((first == top) & (second < low.astype(np.uint64)))
+        return _without(value, unsure[~kept])
 
     def chance(self, cell: NDArray[np.intp], value: Int64Array) -> FloatArray:
         """Acceptance probability of `value`, drawn uniformly from `cell`."""
         return np.asarray(_mass(value, self.noise_scale) * self.per_weight[cell])
+
+
+def _without(value: Int64Array, places: NDArray[np.intp]) -> Int64Array:
+    """All but those at these places, ascending; `value` is overwritten. Few are left out: the others move in bulk."""
+    if not len(places):
+        return value
+    end, starts = int(places[0]), places.tolist()
+    for start, stop in zip(starts, [*starts[1:], len(value)], strict=True):
+        value[end : end + stop - start - 1] = value[start + 1 : stop]
+        end += stop - start - 1
+    return value[:end]
 
 
 @lru_cache(maxsize=16)
@@ -206,8 +216,9 @@ def _mass(value: Int64Array, noise_scale: float) -> FloatArray:
     rest = square_error / 2 + x * x_rest
     total = np.zeros(x.shape)
     nodes, weights = _quadrature()
-    for node, weight in zip(nodes / (2 * noise_scale), weights, strict=True):
-        total += weight * np.exp(-node * (x + node / 2))
+    steps = (nodes / (2 * noise_scale))[:, np.newaxis]
+    for part in weights[:, np.newaxis] * np.exp(-steps * (x + steps / 2)):
+        total += part
     return np.asarray(np.exp(-square / 2) * (1 - rest) * total)
 
 

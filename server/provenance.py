@@ -18,20 +18,34 @@ from backrow.server.settings import RunSettings
 CODE = ("backrow.privacy", "backrow.client", "backrow.server")
 
 
-def provenance(settings: RunSettings, before: Mapping[str, FloatArray], after: Mapping[str, FloatArray]) -> Provenance:
-    """Of one release.
+class Provenances:
+    """Of a run's releases. What one has left the next begins with: it is hashed once."""
 
-    Args:
-        before, after: public tensors that the round asked with, and that the next would; empty where no
-            model is trained.
-    """
-    return Provenance(
-        tensors_digest(before),
-        tensors_digest(after),
-        _settings_digest(settings, repr(settings)),
-        code_digest(),
-        dependencies_digest(),
-    )
+    def __init__(self) -> None:
+        self._last: tuple[dict[str, FloatArray], bytes | None] = ({}, None)
+
+    def of(
+        self, settings: RunSettings, before: Mapping[str, FloatArray], after: Mapping[str, FloatArray]
+    ) -> Provenance:
+        """Of one release.
+
+        Args:
+            before, after: public tensors that the round asked with, and that the next would; empty where no
+                model is trained. Nothing can be written to them from now on.
+        """
+        hashes = self._digest(before), self._digest(after)
+        return Provenance(*hashes, _settings_digest(settings, repr(settings)), code_digest(), dependencies_digest())
+
+    def _digest(self, tensors: Mapping[str, FloatArray]) -> bytes | None:
+        last, digest = self._last
+        if tensors.keys() == last.keys() and all(
+            last[name] is tensor and tensor.flags.owndata for name, tensor in tensors.items()
+        ):
+            return digest
+        for tensor in tensors.values():
+            tensor.flags.writeable = False
+        self._last = dict(tensors), tensors_digest(tensors)
+        return self._last[1]
 
 
 def tensors_digest(tensors: Mapping[str, FloatArray]) -> bytes | None:
