@@ -70,7 +70,7 @@ def test_in_process_releases_do_not_depend_on_the_number_of_nodes(
         pytest.param("gradient", 1, marks=pytest.mark.long),
         pytest.param("gradient", 4, marks=pytest.mark.long),
         ("gradient", 8),
-        ("subspace", 4),
+        pytest.param("subspace", 4, marks=pytest.mark.long),
         pytest.param("sequence", 4, marks=pytest.mark.long),
         ("opacus", 8),
         pytest.param("opacus-event", 4, marks=pytest.mark.long),

@@ -82,7 +82,7 @@ def test_the_model_learns_taste_that_popularity_cannot_know(views: Path, tmp_pat
     assert rows["backrow"].hr_at_10 > 1.4 * rows["popularity"].hr_at_10
 
 
-@pytest.mark.parametrize("nodes", [2, 5])
+@pytest.mark.parametrize("nodes", [pytest.param(2, marks=pytest.mark.long), 5])
 def test_the_published_bytes_do_not_depend_on_the_nodes(views: Path, tmp_path: Path, nodes: int) -> None:
     for name, count in (("one", 1), ("many", nodes)):
         run(scenario(views, nodes=count), tmp_path / name, baselines=False)

@@ -323,7 +323,7 @@ def test_an_owner_proves_her_absence_where_others_have_opted_out(views: Path, tm
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("aggregation", ["trusted", "secure"])
+@pytest.mark.parametrize("aggregation", [pytest.param("trusted", marks=pytest.mark.long), "secure"])
 def test_flower_and_one_process_see_the_same_owners_come_and_go(views: Path, tmp_path: Path, aggregation: str) -> None:
     made = scenario(views, aggregation, opt_outs=0.1, flips=0.1, offline=0.1, taste=0.5)
     prepared = prepare(made)
