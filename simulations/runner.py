@@ -140,7 +140,8 @@ def _run_into(
     finished = finish_model(scenario, prepared, committed, folder, observe, model="backrow", resumed=resumed)
     rows = list(finished.rows)
     if baselines:
-        rows += counterfactuals(scenario, prepared, observe)
+        taken = scenario.model_copy(update={"trainer": committed.settings.trainer})
+        rows += counterfactuals(taken, prepared, observe)
         rows += baseline_rows(scenario, prepared, observe)
     rounds = [round_row(report) for report in finished.trained.outcome.reports]
     scorer = model_scorer(finished.public, prepared.population, prepared.sample)
@@ -238,14 +239,14 @@ def finish_model(
 ) -> FinishedModel:
     """Train, publish the signed bundle, read it back as a device would, evaluate."""
     started = time.monotonic()
-    total = len(committed.schedule.rounds)
+    total, trainer = len(committed.schedule.rounds), committed.settings.trainer
 
     def on_round(report: RoundReport) -> None:
         number = report.plan.round
         left = (time.monotonic() - started) / number * (total - number)
         observe(
             Progress(
-                "round", f"{model} ({scenario.trainer})", number, total, report.participants, report.spent,
+                "round", f"{model} ({trainer})", number, total, report.participants, report.spent,
                 committed.schedule.epsilon, left,
             )
         )  # fmt: skip
@@ -268,11 +269,11 @@ def finish_model(
         told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
         raise ScenarioError(f"no round was released, so there is no model: {told}")
     public = PublicModel.from_bundle(open_bundle(folder / "bundle", key.public))
-    observe(Progress("stage", f"evaluating {model} ({scenario.trainer})"))
+    observe(Progress("stage", f"evaluating {model} ({trainer})"))
     bytes_up = sum(report.bytes_up for report in outcome.reports)
     rows = evaluated_rows(
         scenario, prepared, model_scorer(public, prepared.population, prepared.sample),
-        model=model, trainer=scenario.trainer, claim=trained.spent, target=scenario.privacy.epsilon,
+        model=model, trainer=trainer, claim=trained.spent, target=scenario.privacy.epsilon,
         bytes_up=bytes_up, seconds=trained.seconds,
     )  # fmt: skip
     metrics, last = outcome.program.metrics(), outcome.reports[-1].plan
