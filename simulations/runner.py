@@ -140,8 +140,7 @@ def _run_into(
     finished = finish_model(scenario, prepared, committed, folder, observe, model="backrow", resumed=resumed)
     rows = list(finished.rows)
     if baselines:
-        taken = scenario.model_copy(update={"trainer": committed.settings.trainer})
-        rows += counterfactuals(taken, prepared, observe)
+        rows += counterfactuals(scenario, committed.settings.trainer, prepared, observe)
         rows += baseline_rows(scenario, prepared, observe)
     rounds = [round_row(report) for report in finished.trained.outcome.reports]
     scorer = model_scorer(finished.public, prepared.population, prepared.sample)
@@ -284,8 +283,8 @@ def finish_model(
     return FinishedModel(public, rows, released, trained, committed)
 
 
-def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:
-    """Ours without training rounds (the public prior) and without privacy: other runs, other budgets."""
+def counterfactuals(scenario: Scenario, taken: str, prepared: Prepared, observe: Observer) -> list[Row]:
+    """Beside a run of the trainer `taken`: the public prior alone, and ours without privacy; other budgets."""
     changes: list[tuple[str, dict[str, Any]]] = [("prior", {"trainer": "prior"})]
     if scenario.privacy.epsilon is not None:
         plain = "gradient" if scenario.trainer.startswith("opacus") else scenario.trainer
@@ -293,7 +292,7 @@ def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -
         changes.append(("backrow, no privacy", {"trainer": plain, "privacy": privacy}))
     rows: list[Row] = []
     for name, change in changes:
-        if change["trainer"] == scenario.trainer and name == "prior":
+        if change["trainer"] == taken and name == "prior":
             continue
         other = scenario.model_copy(update={**change, "engine": "inprocess"}).in_the_clear()
         with tempfile.TemporaryDirectory(prefix="backrow-counterfactual-") as scratch:

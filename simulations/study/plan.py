@@ -24,7 +24,7 @@ from backrow.simulations.choice import with_trainer
 from backrow.simulations.progress import Observer, ignore
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.study.cells import Record
-from backrow.simulations.study.grid import Cell
+from backrow.simulations.study.grid import Cell, Sizes
 from backrow.simulations.study.intervals import Mean, mean_over_seeds
 from backrow.simulations.study.shared import prepared_for
 from backrow.simulations.study.sweep import run_cells
@@ -50,15 +50,6 @@ class StandIn:
 
     epsilon: float
     delta: float
-
-
-@dataclass(frozen=True, slots=True)
-class Sizes:
-    """What the rule for rounds weighs: devices that are asked about, the real ones, and titles."""
-
-    devices: int
-    population: int
-    titles: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +224,8 @@ def run_plan(
     ]
     asked = [Sizes(n, population, titles) for n in samples]
     predicted = [[_played(scenario, checked, sizes, seed) for seed in range(seeds)] for sizes in asked]
-    drawn = [[_sampled(scenario, checked, sizes, seed) for seed in range(seeds)] for sizes in asked]
+    own = StandIn(checked, scenario.privacy.delta)
+    drawn = [[_cell(scenario, own, checked, seed, size, size.devices) for seed in range(seeds)] for size in asked]
     open_ = [_cell(scenario, None, checked, 0, Sizes(population, population, titles))]
     simple = scenario.evaluation.model_copy(update={"baselines": ("popularity",)})
     popular = Cell(scenario.model_copy(update={"evaluation": simple}), (), "baselines")
@@ -268,10 +260,6 @@ def _quality(records: Sequence[Record]) -> Mean:
 def _played(scenario: Scenario, epsilon: float, sizes: Sizes, seed: int) -> Cell:
     spent = stand_in(epsilon, scenario.privacy.delta, sizes.devices / sizes.population)
     return _cell(scenario, spent, epsilon, seed, sizes)
-
-
-def _sampled(scenario: Scenario, epsilon: float, sizes: Sizes, seed: int) -> Cell:
-    return _cell(scenario, StandIn(epsilon, scenario.privacy.delta), epsilon, seed, sizes, sizes.devices)
 
 
 def _cell(

@@ -75,7 +75,8 @@ def test_a_run_says_which_trainer_it_took_and_why(tmp_path: Path, privacy: dict[
     results = run(made, tmp_path / "run", prepared=prepared)
     assert results.rows[0].trainer == trainer
     assert f"trainer {trainer}, by the public rule: {commit(made, prepared).chosen}" in results.notes
-    assert {row.trainer for row in results.rows if row.model == "backrow, no privacy"} == {trainer}
+    assert {row.trainer for row in results.rows if row.model == "backrow, no privacy"} == {"sequence"}
+    assert any(row.model == "prior" for row in results.rows) is (trainer != "prior")
 
 
 def test_a_run_with_a_named_trainer_says_nothing_of_a_rule(tmp_path: Path) -> None:
