@@ -32,6 +32,8 @@ _CHUNK = 2**14
 _LEADING = 17
 _TRAILING = np.uint64(64 - _LEADING)
 """Leading bits of a word, by which most cells are found; and the others."""
+_SEVERAL = -1
+"""In the place of a cell: the leading bits leave more than two."""
 
 _RELATIVE_ERROR = 2.0**-47
 _TAIL_MASS = math.erfc(_REACH / math.sqrt(2))
@@ -123,7 +125,8 @@ class _Table:
         ends: cumulative weights without the last (which is 2^64), shape (cells - 1,).
         per_weight: 1 / weight, times the constant that keeps every acceptance probability below 1.
         surely: acceptance probability that holds for the whole cell, in 2^-64.
-        index: for every value of the leading bits of a word its cell, or -1 where they do not decide.
+        index: for every value of the leading bits of a word its cell; where one of `ends` still decides between cell c
+            and the next, -2 - c; where several do, -1.
     """
 
     noise_scale: float
@@ -135,10 +138,14 @@ class _Table:
     index: NDArray[np.int16]
 
     def cells(self, words: Uint64Array) -> NDArray[np.intp]:
-        """How many of `ends` are at most each word, shape (n,): by its leading bits, or by search."""
-        cell: NDArray[np.intp] = self.index[words >> _TRAILING].astype(np.intp)
+        """How many of `ends` are at most each word, shape (n,): by its leading bits, one comparison, or search."""
+        cell: NDArray[np.intp] = self.index.take((words >> _TRAILING).view(np.int64)).astype(np.intp)
         unsure = np.flatnonzero(cell < 0)
-        cell[unsure] = np.searchsorted(self.ends, words[unsure], side="right")
+        low, word = _SEVERAL - 1 - cell[unsure], words[unsure]
+        found = low + (self.ends[low] <= word)
+        several = np.flatnonzero(low < 0)
+        found[several] = np.searchsorted(self.ends, word[several], side="right")
+        cell[unsure] = found
         return cell
 
     def accepted(self, words: Uint64Array) -> Int64Array:
@@ -149,19 +156,29 @@ class _Table:
         unsure = np.flatnonzero(words[:, 1] >= self.surely[cell])
         if not len(unsure):
             return value
-        keep = np.ones(len(value), dtype=np.bool_)
         chance = self.chance(cell[unsure], value[unsure])
         # Compares a 128-bit uniform number with chance * 2^128; both parts of chance are exact.
         high = np.floor(chance * 2.0**64)
         low = (chance * 2.0**64 - high) * 2.0**64
         first, second = words[unsure, 1], words[unsure, 2]
         top = high.astype(np.uint64)
-        keep[unsure] = (first < top) | ((first == top) & (second < low.astype(np.uint64)))
-        return value[keep]
+        kept = (first < top) | ((first == top) & (second < low.astype(np.uint64)))
+        return _without(value, unsure[~kept])
 
     def chance(self, cell: NDArray[np.intp], value: Int64Array) -> FloatArray:
         """Acceptance probability of `value`, drawn uniformly from `cell`."""
         return np.asarray(_mass(value, self.noise_scale) * self.per_weight[cell])
+
+
+def _without(value: Int64Array, places: NDArray[np.intp]) -> Int64Array:
+    """All but those at these places, ascending; `value` is overwritten. Few are left out: the others move in bulk."""
+    if not len(places):
+        return value
+    end, starts = int(places[0]), places.tolist()
+    for start, stop in zip(starts, [*starts[1:], len(value)], strict=True):
+        value[end : end + stop - start - 1] = value[start + 1 : stop]
+        end += stop - start - 1
+    return value[:end]
 
 
 @lru_cache(maxsize=16)
@@ -187,8 +204,9 @@ def _table(noise_scale: float) -> _Table:
     lowest = np.arange(2**_LEADING, dtype=np.uint64) << _TRAILING
     before = np.searchsorted(ends, lowest, side="right")
     upto = np.searchsorted(ends, lowest + np.uint64((1 << int(_TRAILING)) - 1), side="right")
-    index = np.where(before == upto, before, -1).astype(np.int16)  # there are fewer than 2^15 cells
-    return _Table(noise_scale, bits, half, ends, per_weight, surely, index)
+    index = np.where(before == upto, before, np.where(before + 1 == upto, _SEVERAL - 1 - before, _SEVERAL))
+    # There are fewer than 2^15 - 2 cells.
+    return _Table(noise_scale, bits, half, ends, per_weight, surely, index.astype(np.int16))
 
 
 def _mass(value: Int64Array, noise_scale: float) -> FloatArray:
@@ -206,8 +224,9 @@ def _mass(value: Int64Array, noise_scale: float) -> FloatArray:
     rest = square_error / 2 + x * x_rest
     total = np.zeros(x.shape)
     nodes, weights = _quadrature()
-    for node, weight in zip(nodes / (2 * noise_scale), weights, strict=True):
-        total += weight * np.exp(-node * (x + node / 2))
+    steps = (nodes / (2 * noise_scale))[:, np.newaxis]
+    for part in weights[:, np.newaxis] * np.exp(-steps * (x + steps / 2)):
+        total += part
     return np.asarray(np.exp(-square / 2) * (1 - rest) * total)
 
 

@@ -23,10 +23,7 @@ class Hosting:
         for node, reply in replies.items():
             names, before = Names.of(reply.devices).sorted(), self._ever.get(node)
             self._last[node] = names
-            if before is None:
-                self._ever[node] = names
-            elif not np.array_equal(before.packed, names.packed):
-                self._ever[node] = Names(np.union1d(before.packed, names.packed))
+            self._ever[node] = names if before is None else _joined(before, names)
 
     def calls(
         self, call: EnrolCall, nodes: Iterable[int], suppression: SuppressionList | None, key: SigningKey
@@ -68,3 +65,16 @@ class Hosting:
             for device in names.take(names.among(devices)):
                 nodes.setdefault(device, []).append(node)
         return nodes
+
+
+def _joined(before: Names, now: Names) -> Names:
+    """Everybody in either; both are ascending. Who is new is put between the others: they are many, and in order."""
+    if not len(before):
+        return now
+    places = np.searchsorted(before.packed, now.packed)
+    new = before.packed[np.minimum(places, len(before) - 1)] != now.packed
+    if not new.any():
+        return before
+    fresh, first = np.unique(now.packed[new], return_index=True)
+    wide = np.promote_types(before.packed.dtype, fresh.dtype)
+    return Names(np.insert(before.packed.astype(wide, copy=False), places[new][first], fresh))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from importlib.metadata import distributions
 from importlib.util import find_spec
@@ -18,15 +18,34 @@ from backrow.server.settings import RunSettings
 CODE = ("backrow.privacy", "backrow.client", "backrow.server")
 
 
-def provenance(settings: RunSettings, before: Mapping[str, FloatArray], after: Mapping[str, FloatArray]) -> Provenance:
-    """Of one release.
+class Provenances:
+    """Of a run's releases. What one has left the next begins with: it is hashed once."""
 
-    Args:
-        before, after: public tensors that the round asked with, and that the next would; empty where no
-            model is trained.
-    """
-    config = sha256(canonical(dataclasses.asdict(settings))).digest()
-    return Provenance(tensors_digest(before), tensors_digest(after), config, code_digest(), dependencies_digest())
+    def __init__(self) -> None:
+        self._last: tuple[dict[str, FloatArray], bytes | None] = ({}, None)
+
+    def of(
+        self, settings: RunSettings, before: Mapping[str, FloatArray], after: Mapping[str, FloatArray]
+    ) -> Provenance:
+        """Of one release.
+
+        Args:
+            before, after: public tensors that the round asked with, and that the next would; empty where no
+                model is trained. Nothing can be written to them from now on.
+        """
+        hashes = self._digest(before), self._digest(after)
+        return Provenance(*hashes, _settings_digest(settings, repr(settings)), code_digest(), dependencies_digest())
+
+    def _digest(self, tensors: Mapping[str, FloatArray]) -> bytes | None:
+        last, digest = self._last
+        if tensors.keys() == last.keys() and all(
+            last[name] is tensor and tensor.flags.owndata for name, tensor in tensors.items()
+        ):
+            return digest
+        for tensor in tensors.values():
+            tensor.flags.writeable = False
+        self._last = dict(tensors), tensors_digest(tensors)
+        return self._last[1]
 
 
 def tensors_digest(tensors: Mapping[str, FloatArray]) -> bytes | None:
@@ -37,8 +56,14 @@ def tensors_digest(tensors: Mapping[str, FloatArray]) -> bytes | None:
     for name, tensor in sorted(tensors.items()):
         array = np.ascontiguousarray(tensor, dtype="<f8")
         digest.update(canonical([name, list(array.shape)]))
-        digest.update(array.tobytes())
+        digest.update(array.reshape(-1).data)
     return digest.digest()
+
+
+@lru_cache(maxsize=8)
+def _settings_digest(settings: RunSettings, spelled: str) -> bytes:
+    # Settings that are equal may be spelled differently (8 and 8.0), and then hash differently.
+    return sha256(canonical(dataclasses.asdict(settings))).digest()
 
 
 @cache

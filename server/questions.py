@@ -16,5 +16,8 @@ def with_sentinel_rows(tensor: FloatArray, plan: RoundPlan) -> FloatArray:
 
 def upload_bytes(plan: RoundPlan) -> int:
     """Bytes of one device's encoded answer to this plan."""
-    blank = np.zeros((plan.query.rows, plan.query.columns), dtype=np.int64)
-    return len(wire.encode(wire.Contribution(plan.run_id, plan.round, plan.query.query, blank)))
+    rows, columns = plan.query.rows, plan.query.columns
+    # Of no rows, and what the rows add: as many numbers of four bytes, and the digits that say how many rows.
+    blank = np.zeros((0, columns), dtype=np.int64)
+    empty = len(wire.encode(wire.Contribution(plan.run_id, plan.round, plan.query.query, blank)))
+    return empty + 4 * rows * columns + len(str(rows)) - 1

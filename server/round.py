@@ -7,7 +7,7 @@ becomes a release only against the ledger's receipt.
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class RoundSum:
     participants: int
     rule: Neighbourhood | None = None
     survivors: tuple[str, ...] | None = None
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def values(self) -> FloatArray:
@@ -86,7 +87,11 @@ class RoundSum:
 
     def digest(self) -> str:
         """SHA-256 of what will be released, hex."""
-        return hashlib.sha256(np.ascontiguousarray(self.noisy, dtype="<i8").tobytes()).hexdigest()
+        if not self._digest:
+            self.noisy.flags.writeable = False  # what was hashed stays
+            numbers = np.ascontiguousarray(self.noisy, dtype="<i8").reshape(-1)
+            object.__setattr__(self, "_digest", hashlib.sha256(numbers.data).hexdigest())
+        return self._digest
 
     def release(self, receipt: Receipt) -> Release:
         """Turn into a release.

@@ -20,7 +20,7 @@ from backrow.server.cohort import Cohort, invite
 from backrow.server.hosting import Hosting
 from backrow.server.programs.base import Answer
 from backrow.server.programs.model import ModelProgram
-from backrow.server.provenance import provenance
+from backrow.server.provenance import Provenances
 from backrow.server.questions import upload_bytes, with_sentinel_rows
 from backrow.server.round import OpenRound, Release, RoundSum, Void
 from backrow.server.secure import SecureCollection, Sent
@@ -89,6 +89,7 @@ class Coordinator:
     problems: list[str] = field(default_factory=list)
     suppression: SuppressionList | None = None
     _hosting: Hosting = field(default_factory=Hosting)
+    _provenances: Provenances = field(default_factory=Provenances)
     _releases: list[Release] = field(default_factory=list)
     _reports: list[RoundReport] = field(default_factory=list)
 
@@ -143,7 +144,7 @@ class Coordinator:
             closed.participants,
             closed.digest(),
             closed.sentinels,
-            provenance(program.settings, before, later),
+            self._provenances.of(program.settings, before, later),
             closed.rule,
             closed.survivors,
         )

@@ -59,8 +59,8 @@ def keyed_hashes(key: bytes, pseudonyms: Iterable[str]) -> bytes:
     inner, outer = (bytes(byte ^ pad for byte in filled) for pad in (0x36, 0x5C))
     inner += _PSEUDONYM
     for chunk in chunks:
-        digest = bulk_sha256(len(chunk))
-        hashes += b"".join([digest(outer + digest(inner + name)) for name in chunk])
+        digests = bulk_sha256(len(chunk))
+        hashes += b"".join(digests([outer + first for first in digests([inner + name for name in chunk])]))
     return bytes(hashes)
 
 

@@ -1,6 +1,6 @@
 """Release entries as a plan implies them, so that a coordinator cannot write down something else. Pure."""
 
-from typing import assert_never
+from typing import assert_never, cast
 
 from backrow.privacy.ledger.entries import ReleaseEntry, ReserveEntry
 from backrow.privacy.ledger.fields import Wide
@@ -80,7 +80,7 @@ def release_entry(
         crowd=crowd,
         provenance=provenance,
         values=values,
-        sentinels=tuple(map(Wide, sentinels)),
+        sentinels=cast(tuple[Wide, ...], sentinels),
         alone=alone,
         cumulative=reserve.cumulative,
         accountant=accountant[0],

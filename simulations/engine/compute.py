@@ -8,6 +8,7 @@ block. Either is within the sensitivity of a plan with block-nearest rounding: d
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 
 import numpy as np
@@ -127,7 +128,10 @@ def add_answers(
             "an answer holds NaN, infinity or absurdly large numbers, or a history names a title that the model does "
             "not have; check the watch histories"
         )
-    return np.sum([total.astype(np.int64) for total in totals], axis=0), norms
+    added = totals[0].astype(np.int64)
+    for total in totals[1:]:
+        added += total.astype(np.int64)
+    return added, norms
 
 
 def _work(
@@ -158,14 +162,15 @@ def _by_device(call: RoundCall, shard: Shard, draws: Draws, using: ModuleType) -
     _check_columns(factors, query)
     steps = Epochs.of(call.settings)
     numbers = (steps.learning_rate, steps.batch, steps.negatives, steps.epochs)
-    solve = _solve_numbers(factors, call)
+    _check_solve(call)
+    solve = cache(lambda: _solve_numbers(factors, call))
 
     def train(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
         users = np.zeros((len(slots), query.columns)) if draws.users is None else draws.users[place]
         fresh = np.flatnonzero(~users.any(axis=1))
         if len(fresh):
             started = np.empty((len(fresh), query.columns))
-            using.solve(slots[fresh], *history, *solve, started)
+            using.solve(slots[fresh], *history, *solve(), started)
             users[fresh] = started
         using.sgd(slots, draws.seeds[place], *history, factors, users, *numbers, bound, scale, total, norms)
 
@@ -252,7 +257,13 @@ def _matrix(tensor: FloatArray, rows: int) -> FloatArray:
 
 def _solve_numbers(factors: FloatArray, call: RoundCall) -> tuple[FloatArray, FloatArray, float, float]:
     """What the local solve needs: V, V'V, alpha0 and ridge."""
+    alpha0, ridge = _check_solve(call)
+    return factors, np.asarray(factors.T @ factors), alpha0, ridge
+
+
+def _check_solve(call: RoundCall) -> tuple[float, float]:
+    """alpha0 and ridge of a call, in range."""
     alpha0, ridge = call.settings["alpha0"], call.settings["ridge"]
     if not (0 <= alpha0 < np.inf and 0 < ridge < np.inf):
         raise ValueError(f"alpha0 {alpha0} must be finite and >= 0, ridge {ridge} finite and > 0")
-    return factors, np.asarray(factors.T @ factors), alpha0, ridge
+    return alpha0, ridge

@@ -126,8 +126,9 @@ def twice(run: Spied) -> tuple[np.ndarray, tuple[str, ...]]:
 
 class Gullible(coordinator.SecureRound):
     def add_masked(self, names, vector):  # type: ignore[no-untyped-def]
-        np.add(self._total, vector, out=self._total)
-        self._alive.update(self._inbox.place(name) for name in names)
+        places = [self._inbox.place(name) for name in names]
+        self._pieces.add(places, vector)
+        self._alive.update(places)
 
 
 def test_a_vector_that_is_added_twice_makes_the_sum_garbage_if_nobody_remembers() -> None:

@@ -137,6 +137,14 @@ def test_a_device_behind_several_edges_is_behind_the_one_that_named_it_last_or_n
     assert hosting.of(["a", "b", "c", "d"]) == {1: ["b"], 2: ["c"]}
 
 
+def test_an_edge_is_remembered_for_everybody_it_ever_named_however_long_their_names() -> None:
+    hosting, ever = Hosting(), set[str]()
+    for names in ((), ("m", "x"), ("a", "x"), ("a-longer-name", "m", "z"), ("m",), ()):
+        hosting.heard({1: wire.EnrolReply("run", names)})
+        ever.update(names)
+        assert hosting.of(["a", "a-longer", "a-longer-name", "m", "x", "y", "z"]) == ({1: sorted(ever)} if ever else {})
+
+
 class Listens(PlacedEdge):
     """Keeps what it says at enrolment."""
 

@@ -38,7 +38,7 @@ def test_a_run_folder_holds_what_it_should_and_no_viewer(views: Path, tmp_path: 
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "run.toml", "results.json", "metrics.parquet", "coordinator.pub", "report.html",
-        "ledger.jsonl", "checkpoint", "policy.toml", "auditor/lists.json",
+        "ledger.jsonl", "checkpoint", "policy.toml", "auditor/lists.json", "data.sha256",
         "coordinator/suppression.jsonl", "coordinator/enrolled.json",
         *(f"releases/{number:04d}.i8" for number in range(1, 6)),
         "bundle/manifest.json", "bundle/model.safetensors", "bundle/catalogue.json",

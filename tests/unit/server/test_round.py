@@ -102,3 +102,14 @@ def test_there_is_no_release_without_the_receipt_for_exactly_these_values(tmp_pa
             closed.release(receipt)
     release = closed.release(Receipt(1, closed.digest(), 3))
     np.testing.assert_allclose(release.values * 2**20, closed.noisy)
+
+
+def test_what_was_hashed_for_its_receipt_is_not_changed_afterwards(tmp_path: Path) -> None:
+    closed = opened(plan(), tmp_path).add(1, blind()).close(SeededRandom(1))
+    assert isinstance(closed, RoundSum)
+    receipt = Receipt(1, closed.digest(), 3)
+    with pytest.raises(ValueError, match="read-only"):
+        closed.noisy[0] += 1
+    other = RoundSum(closed.plan, closed.noisy + 1, closed.participants)
+    with pytest.raises(ValueError, match="receipt"):
+        other.release(receipt)
