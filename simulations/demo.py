@@ -53,8 +53,8 @@ class Part:
 
 def parts() -> tuple[Part, ...]:
     """The runs, in order: Flower first."""
-    ours = [Part(f"gradient-{epsilon:g}", "gradient", epsilon, baselines=epsilon == 3.0) for epsilon in EPSILONS]
-    ours += [Part(f"sequence-{epsilon:g}", "sequence", epsilon) for epsilon in EPSILONS]
+    ours = [Part(f"gradient-{epsilon:g}", "gradient", epsilon) for epsilon in EPSILONS]
+    ours += [Part(f"sequence-{epsilon:g}", "sequence", epsilon, baselines=epsilon == 3.0) for epsilon in EPSILONS]
     return (Part("flower-opacus-3", "opacus", 3.0, engine="flower"), *ours, Part("opacus-8", "opacus", 8.0))
 
 
