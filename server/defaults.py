@@ -1,4 +1,4 @@
-"""Rounds and learning rate by public numbers: trainer, budget, devices, titles. Chosen on validation data."""
+"""Trainer, rounds and learning rate by public numbers: budget, devices, titles. Chosen on validation data."""
 
 import math
 from dataclasses import dataclass
@@ -11,6 +11,16 @@ SCARCE_SHARE = 0.3
 """Of the budget, at least, for the popularity where there is only one round: it then says the most."""
 MOST_ROUNDS = (3, 4)
 """Of `sequence`, with a budget and without."""
+ENOUGH = {"sequence": 0.1, "gradient": 0.25}
+"""From here on, mu * devices / titles, a trainer is chosen: below, noise drowns what it would add to `prior`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which trainer a run takes, and why, in words."""
+
+    trainer: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +30,31 @@ class Steps:
     rounds: int
     learning_rate: float
     popularity_share: float = 0.0
+
+
+def default_trainer(epsilon: float | None, *, delta: float, population: int, titles: int, ordered: bool) -> Choice:
+    """The trainer of a run that names none. Everything it weighs is public before the run.
+
+    Chosen on validation titles of ML-1M and ML-100K (docs/algorithms.md), never on test titles.
+
+    Args:
+        population, titles: of the run, >= 1.
+        ordered: devices know in which order their titles were watched; a fact of the service, not of its viewers.
+    """
+    trainer = "sequence" if ordered else "gradient"
+    order = "the order of watching is known" if ordered else "the order of watching is not known"
+    if epsilon is None:
+        return Choice(trainer, f"{order}, and no noise is added")
+    said, least = what_is_said(epsilon, delta, population, titles), ENOUGH[trainer]
+    told = f"mu * devices / titles is {said:.3g}"
+    if said < least:
+        return Choice("prior", f"{told}, less than the {least:g} from which {trainer} is better")
+    return Choice(trainer, f"{order}, and {told}, at least {least:g}")
+
+
+def what_is_said(epsilon: float, delta: float, population: int, titles: int) -> float:
+    """mu * devices / titles: what a budget can say about a title."""
+    return mu_for(epsilon, delta) * population / titles
 
 
 def default_steps(
@@ -67,5 +102,5 @@ def _sequence_rounds(epsilon: float | None, delta: float, population: int | None
     """Each round after the first looks where the one before found something: only where there is something to find."""
     if epsilon is None:
         return MOST_ROUNDS[1]
-    said = mu_for(epsilon, delta) * population / titles if population and titles else math.inf
+    said = what_is_said(epsilon, delta, population, titles) if population and titles else math.inf
     return 1 if said < ONE_ROUND else 2 if said < TWO_ROUNDS else MOST_ROUNDS[0]

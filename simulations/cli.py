@@ -60,7 +60,8 @@ def simulate(
     ] = None,
     engine: Annotated[str | None, typer.Option(help="inprocess, or flower (Flower's simulation on Ray).")] = None,
     trainer: Annotated[
-        str | None, typer.Option(help="sequence, gradient, subspace, sgd, opacus, opacus-event or prior (counts only).")
+        str | None,
+        typer.Option(help="auto, sequence, gradient, subspace, sgd, opacus, opacus-event or prior (counts only)."),
     ] = None,
     no_baselines: Annotated[bool, typer.Option("--no-baselines", help="Train and evaluate ours only.")] = False,
     out: Annotated[

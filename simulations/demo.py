@@ -29,7 +29,7 @@ from backrow.simulations.wording import duration
 PREFERRED = ("ml-1m", "ml-100k")
 NODES = 4
 EPSILONS = (1.0, 3.0, 8.0)
-SHOWN = "gradient-3"
+SHOWN = "sequence-3"
 """The run whose model recommends to the viewer."""
 OPT_OUT = "opt-out"
 """Folder of the rounds in which she opts out."""
@@ -53,7 +53,8 @@ class Part:
 
 def parts() -> tuple[Part, ...]:
     """The runs, in order: Flower first."""
-    ours = [Part(f"gradient-{epsilon:g}", "gradient", epsilon, baselines=epsilon == 3.0) for epsilon in EPSILONS]
+    ours = [Part(f"gradient-{epsilon:g}", "gradient", epsilon) for epsilon in EPSILONS]
+    ours += [Part(f"sequence-{epsilon:g}", "sequence", epsilon, baselines=epsilon == 3.0) for epsilon in EPSILONS]
     return (Part("flower-opacus-3", "opacus", 3.0, engine="flower"), *ours, Part("opacus-8", "opacus", 8.0))
 
 

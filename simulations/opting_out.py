@@ -111,7 +111,7 @@ def opt_out_costs(
         split=prepared.split.name,
         devices=len(prepared.population),
         titles=len(prepared.dataset.catalogue.ids),
-        trainer=scenario.trainer,
+        trainer=committed.settings.trainer,
         epsilon=scenario.privacy.epsilon,
         aggregation=committed.settings.aggregation.value,
         noise="once" if noises == {Noise.ONCE} else "shares",

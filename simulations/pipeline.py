@@ -21,6 +21,7 @@ from backrow.server.defaults import default_steps
 from backrow.server.policy import Earlier
 from backrow.server.programs.model import ModelProgram
 from backrow.server.settings import RunSettings, commit_schedule
+from backrow.simulations.choice import with_trainer
 from backrow.simulations.consents import Changes, draw_owners, fewest_present
 from backrow.simulations.datasets.dataset import Dataset, Interactions
 from backrow.simulations.datasets.registry import load
@@ -62,6 +63,7 @@ class Committed:
 
     Attributes:
         earlier: the run that this one leaves devices out of.
+        chosen: why the trainer is what it is, if the scenario left it to the rule.
     """
 
     settings: RunSettings
@@ -69,6 +71,7 @@ class Committed:
     schedule: Schedule
     claim: PrivacyClaim
     earlier: Earlier | None = None
+    chosen: str = ""
 
     @property
     def draws(self) -> str:
@@ -131,7 +134,7 @@ def people(
     if scenario.data.signals == "interactions":
         recent = train.timestamp[order] >= now - recent_seconds
         nobody, nothing = np.zeros_like(starts), np.zeros(0, dtype=np.int32)
-        places = _places(train, order, starts)
+        places = None if scenario.data.order == "unknown" else _places(train, order, starts)
         return Population(
             starts, title, np.ones(len(title)), recent, owners.granted, held_out, nobody, nothing, *who, places
         )
@@ -176,6 +179,8 @@ def run_id(scenario: Scenario, dataset: Dataset) -> str:
     if scenario.cohort.availability == "always" and not scenario.cohort.stragglers:
         places |= {"availability", "round_hours", "stragglers"}  # it names what it named before there were these
     left_out: dict[str, Any] = {"engine": True, "nodes": True, "data": {"name", "path"}, "cohort": places}
+    if scenario.data.order is None:
+        left_out["data"] |= {"order"}  # likewise
     left_out |= {"generated": True, "evaluation": {"sample"}}  # the data's fingerprint says it; nothing hangs on it
     if scenario.consent == ConsentSection():
         left_out["consent"] = True  # it names what it named before there was this section
@@ -253,12 +258,14 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     privacy, model = scenario.privacy, scenario.model
     population = len(prepared.population)
     titles = len(prepared.dataset.catalogue.ids)
+    named = run_id(scenario, prepared.dataset)
+    scenario, chosen = with_trainer(scenario, prepared.dataset, prepared.population)
     steps = default_steps(scenario.trainer, privacy.epsilon, delta=privacy.delta, population=population, titles=titles)
     rounds = steps.rounds if model.rounds is None or scenario.trainer == "prior" else model.rounds
     granting = fewest_present(prepared.population.owners, changes_of(scenario), rounds + MOST_QUESTIONS)
     aggregation, shares = places_of(scenario, population)
     settings = RunSettings(
-        run_id=run_id(scenario, prepared.dataset),
+        run_id=named,
         trainer=scenario.trainer,
         epsilon=privacy.epsilon,
         delta=privacy.delta,
@@ -288,4 +295,4 @@ def commit(scenario: Scenario, prepared: Prepared) -> Committed:
     program = ModelProgram.start(settings, features)
     schedule = commit_schedule(settings, program.training_schema() if settings.rounds else None)
     foresee(_extent(scenario, prepared.population, schedule), available_bytes())
-    return Committed(settings, program, schedule, claim(schedule), _earlier(scenario))
+    return Committed(settings, program, schedule, claim(schedule), _earlier(scenario), chosen)

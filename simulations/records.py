@@ -94,17 +94,19 @@ def warnings_of(prepared: Prepared, committed: Committed, trained: Trained) -> t
 def notes_of(scenario: Scenario, prepared: Prepared, committed: Committed, rounds: int) -> tuple[str, ...]:
     """What was done in so many rounds, in sentences, for results.json and the report."""
     rated = scenario.data.catalogue == "rated" and scenario.data.name != GENERATED
+    trainer = committed.settings.trainer
     scope = "titles that occur in the data" if rated else "the whole public catalogue"
     notes = [
         f"rankings are over {committed.settings.titles} titles ({scope})",
         "evaluated on the validation titles" if scenario.evaluation.tuning else "evaluated on the test titles",
         *_sample_notes(prepared),
         "the figures of the models are the simulator's ground truth; they are not released and cost no privacy",
+        *([f"trainer {trainer}, by the public rule: {committed.chosen}"] if committed.chosen else []),
         *_evaluation_notes(committed),
         "tuning is outside epsilon",
         *consent_notes(prepared.population.owners, scenario.seed, changes_of(scenario), rounds),
     ]
-    if scenario.trainer == "opacus-event":
+    if trainer == "opacus-event":
         from backrow.privacy.accounting.event_level import event_claim
 
         beside = event_claim(dict(committed.settings.event), committed.settings.rounds, committed.settings.delta)
@@ -112,7 +114,7 @@ def notes_of(scenario: Scenario, prepared: Prepared, committed: Committed, round
             f"beside the device-level claim, and never added to it, the event-level one: {beside}; "
             "it covers the training rounds, not the counts"
         )
-    if scenario.trainer.startswith("opacus"):
+    if trainer.startswith("opacus"):
         notes.append("Opacus' noise is floating point: this run is stamped simulated and claims nothing in production")
     return tuple(notes)
 

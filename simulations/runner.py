@@ -140,7 +140,7 @@ def _run_into(
     finished = finish_model(scenario, prepared, committed, folder, observe, model="backrow", resumed=resumed)
     rows = list(finished.rows)
     if baselines:
-        rows += counterfactuals(scenario, prepared, observe)
+        rows += counterfactuals(scenario, committed.settings.trainer, prepared, observe)
         rows += baseline_rows(scenario, prepared, observe)
     rounds = [round_row(report) for report in finished.trained.outcome.reports]
     scorer = model_scorer(finished.public, prepared.population, prepared.sample)
@@ -238,14 +238,14 @@ def finish_model(
 ) -> FinishedModel:
     """Train, publish the signed bundle, read it back as a device would, evaluate."""
     started = time.monotonic()
-    total = len(committed.schedule.rounds)
+    total, trainer = len(committed.schedule.rounds), committed.settings.trainer
 
     def on_round(report: RoundReport) -> None:
         number = report.plan.round
         left = (time.monotonic() - started) / number * (total - number)
         observe(
             Progress(
-                "round", f"{model} ({scenario.trainer})", number, total, report.participants, report.spent,
+                "round", f"{model} ({trainer})", number, total, report.participants, report.spent,
                 committed.schedule.epsilon, left,
             )
         )  # fmt: skip
@@ -268,11 +268,11 @@ def finish_model(
         told = "; ".join(dict.fromkeys(reason for reason in reasons if reason))
         raise ScenarioError(f"no round was released, so there is no model: {told}")
     public = PublicModel.from_bundle(open_bundle(folder / "bundle", key.public))
-    observe(Progress("stage", f"evaluating {model} ({scenario.trainer})"))
+    observe(Progress("stage", f"evaluating {model} ({trainer})"))
     bytes_up = sum(report.bytes_up for report in outcome.reports)
     rows = evaluated_rows(
         scenario, prepared, model_scorer(public, prepared.population, prepared.sample),
-        model=model, trainer=scenario.trainer, claim=trained.spent, target=scenario.privacy.epsilon,
+        model=model, trainer=trainer, claim=trained.spent, target=scenario.privacy.epsilon,
         bytes_up=bytes_up, seconds=trained.seconds,
     )  # fmt: skip
     metrics, last = outcome.program.metrics(), outcome.reports[-1].plan
@@ -283,8 +283,8 @@ def finish_model(
     return FinishedModel(public, rows, released, trained, committed)
 
 
-def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -> list[Row]:
-    """Ours without training rounds (the public prior) and without privacy: other runs, other budgets."""
+def counterfactuals(scenario: Scenario, taken: str, prepared: Prepared, observe: Observer) -> list[Row]:
+    """Beside a run of the trainer `taken`: the public prior alone, and ours without privacy; other budgets."""
     changes: list[tuple[str, dict[str, Any]]] = [("prior", {"trainer": "prior"})]
     if scenario.privacy.epsilon is not None:
         plain = "gradient" if scenario.trainer.startswith("opacus") else scenario.trainer
@@ -292,7 +292,7 @@ def counterfactuals(scenario: Scenario, prepared: Prepared, observe: Observer) -
         changes.append(("backrow, no privacy", {"trainer": plain, "privacy": privacy}))
     rows: list[Row] = []
     for name, change in changes:
-        if change["trainer"] == scenario.trainer and name == "prior":
+        if change["trainer"] == taken and name == "prior":
             continue
         other = scenario.model_copy(update={**change, "engine": "inprocess"}).in_the_clear()
         with tempfile.TemporaryDirectory(prefix="backrow-counterfactual-") as scratch:

@@ -20,7 +20,7 @@ GENERATED = "generated"
 """The data set that `[generated]` describes."""
 
 EngineName = Literal["inprocess", "flower"]
-TrainerName = Literal["sequence", "gradient", "subspace", "sgd", "opacus", "opacus-event", "prior"]
+TrainerName = Literal["auto", "sequence", "gradient", "subspace", "sgd", "opacus", "opacus-event", "prior"]
 BaselineName = Literal["popularity", "puresvd", "ease", "ials"]
 ProtocolName = Literal["full", "ncf"]
 
@@ -51,6 +51,8 @@ class DataSection(Section):
         signals: "interactions" (every watched title counts the same) or "events" (ratings become generated
             watch events, and those the device's own confidence weights).
         recent_days: public window of the recent counts, in days.
+        order: whether devices know the order of watching, for the trainer "auto"; "unknown" also hides it from them.
+            None: as the data set declares (`Dataset.ordered`).
     """
 
     name: str | None = Field(default=None, min_length=1)
@@ -59,6 +61,7 @@ class DataSection(Section):
     catalogue: Literal["rated", "all"] = "rated"
     signals: Literal["interactions", "events"] = "interactions"
     recent_days: int = Field(default=28, ge=1, le=36_500)
+    order: Literal["known", "unknown"] | None = None
 
     @model_validator(mode="after")
     def _exactly_one_source(self) -> Self:
@@ -216,14 +219,15 @@ class Scenario(Section):
         seed: of everything a simulation draws.
         nodes: Flower nodes; each hosts its part of the devices. Results do not depend on it.
         engine: "inprocess" (this process) or "flower" (Flower's simulation on Ray). Results do not depend on it.
-        trainer: how devices compute their answers; "prior" asks counts only.
+        trainer: how devices compute their answers; "prior" asks counts only. "auto": by the public rule
+            `server.defaults.default_trainer`.
         retrain: only in run.toml of a run that leaves devices out of an earlier one.
     """
 
     seed: int = Field(default=1, ge=0, lt=2**63)
     nodes: int = Field(default=1, ge=1, le=10_000)
     engine: EngineName = "inprocess"
-    trainer: TrainerName = "gradient"
+    trainer: TrainerName = "auto"
     data: DataSection
     generated: GeneratedSection = GeneratedSection()
     privacy: PrivacySection = PrivacySection()

@@ -64,6 +64,7 @@ def without(population: Population, gone: Sequence[int]) -> tuple[Population, tu
         titles=population.titles[entries],
         weights=population.weights[entries],
         recent=population.recent[entries],
+        order=None if population.order is None else population.order[entries],
         granted=population.granted[kept],
         fresh=population.fresh[kept],
         passed_starts=_starts(population.passed_starts, kept),

@@ -80,6 +80,8 @@ class Dataset:
         catalogue: `Interactions.title` indexes it.
         interactions: one row per viewer and title.
         warnings: sentences that the command line shows.
+        ordered: whether its kind of times tells the order of watching: seconds do, whole days do not. Declared by
+            the format, whatever the times are.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Dataset:
     catalogue: Catalogue
     interactions: Interactions
     warnings: tuple[str, ...] = ()
+    ordered: bool = True
 
     @cached_property
     def fingerprint(self) -> str:

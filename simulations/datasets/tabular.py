@@ -61,6 +61,7 @@ def read(path: Path, now: int | None) -> Dataset:
         dataset.catalogue,
         dataset.interactions,
         (*warnings, *dataset.warnings),
+        ordered=not pa.types.is_date(table.column(column["timestamp"]).type),
     )
 
 

@@ -119,11 +119,12 @@ def _rows(cell: Cell, prepared: Prepared, keep: Path | None) -> tuple[Row, ...]:
 def _of_fewer(scenario: Scenario, prepared: Prepared, devices: int, folder: Path) -> tuple[Row, ...]:
     """Some train, and what they learned is asked of everybody: each on her own device, with her own history."""
     fewer = subsample(prepared, devices, scenario.seed)
-    trained = finish_model(scenario, fewer, commit(scenario, fewer), folder, ignore, model="backrow").trained
+    committed = commit(scenario, fewer)
+    trained = finish_model(scenario, fewer, committed, folder, ignore, model="backrow").trained
     public = PublicModel.from_bundle(open_bundle(folder / "bundle", coordinator_key(scenario.seed).public))
     rows = evaluated_rows(
         scenario, prepared, model_scorer(public, prepared.population),
-        model="backrow", trainer=scenario.trainer, claim=trained.spent, target=scenario.privacy.epsilon,
+        model="backrow", trainer=committed.settings.trainer, claim=trained.spent, target=scenario.privacy.epsilon,
         bytes_up=sum(report.bytes_up for report in trained.outcome.reports), seconds=trained.seconds,
     )  # fmt: skip
     return tuple(rows)

@@ -26,6 +26,15 @@ class Axis:
 
 
 @dataclass(frozen=True, slots=True)
+class Sizes:
+    """What the rule for rounds weighs: devices that are asked about, the real ones, and titles."""
+
+    devices: int
+    population: int
+    titles: int
+
+
+@dataclass(frozen=True, slots=True)
 class Cell:
     """One thing to compute, on its own.
 

@@ -20,10 +20,11 @@ from typing import Any
 from backrow.privacy.accounting import gaussian
 from backrow.privacy.errors import ScenarioError
 from backrow.server.defaults import default_steps
+from backrow.simulations.choice import with_trainer
 from backrow.simulations.progress import Observer, ignore
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.study.cells import Record
-from backrow.simulations.study.grid import Cell
+from backrow.simulations.study.grid import Cell, Sizes
 from backrow.simulations.study.intervals import Mean, mean_over_seeds
 from backrow.simulations.study.shared import prepared_for
 from backrow.simulations.study.sweep import run_cells
@@ -209,7 +210,8 @@ def run_plan(
     real = prepared_for(scenario)
     if real.sample is not None:
         raise ScenarioError("a plan re-scales a population that is asked as a whole: give one with fewer devices")
-    population = len(real.population)
+    population, titles = len(real.population), len(real.dataset.catalogue.ids)
+    scenario, _ = with_trainer(scenario, real.dataset, real.population)
     sizes = sorted(set(devices or [max(2, round(share * population)) for share in SIZES]))
     if sizes[0] < 2:
         raise ScenarioError(f"a population has at least 2 devices, got {sizes[0]}")
@@ -217,11 +219,14 @@ def run_plan(
     samples = [population // part for part in SAMPLES if population // part >= FEWEST]
     rounds = [(epsilon, size) for epsilon in sorted(set(epsilons)) for size in sizes]
     groups = [
-        [_played(scenario, epsilon, size / population, seed) for seed in range(seeds)] for epsilon, size in rounds
+        [_played(scenario, epsilon, Sizes(size, population, titles), seed) for seed in range(seeds)]
+        for epsilon, size in rounds
     ]
-    predicted = [[_played(scenario, checked, n / population, seed) for seed in range(seeds)] for n in samples]
-    drawn = [[_sampled(scenario, checked, n, seed) for seed in range(seeds)] for n in samples]
-    open_ = [_cell(scenario, None, checked, 0)]
+    asked = [Sizes(n, population, titles) for n in samples]
+    predicted = [[_played(scenario, checked, sizes, seed) for seed in range(seeds)] for sizes in asked]
+    own = StandIn(checked, scenario.privacy.delta)
+    drawn = [[_cell(scenario, own, checked, seed, size, size.devices) for seed in range(seeds)] for size in asked]
+    open_ = [_cell(scenario, None, checked, 0, Sizes(population, population, titles))]
     simple = scenario.evaluation.model_copy(update={"baselines": ("popularity",)})
     popular = Cell(scenario.model_copy(update={"evaluation": simple}), (), "baselines")
     everything = [*(cell for group in [*groups, *predicted, *drawn] for cell in group), *open_, popular]
@@ -252,20 +257,23 @@ def _quality(records: Sequence[Record]) -> Mean:
     return mean_over_seeds([next(row.hr_at_10 for row in record.rows if row.protocol == "full") for record in records])
 
 
-def _played(scenario: Scenario, epsilon: float, ratio: float, seed: int) -> Cell:
-    return _cell(scenario, stand_in(epsilon, scenario.privacy.delta, ratio), epsilon, seed)
+def _played(scenario: Scenario, epsilon: float, sizes: Sizes, seed: int) -> Cell:
+    spent = stand_in(epsilon, scenario.privacy.delta, sizes.devices / sizes.population)
+    return _cell(scenario, spent, epsilon, seed, sizes)
 
 
-def _sampled(scenario: Scenario, epsilon: float, devices: int, seed: int) -> Cell:
-    return _cell(scenario, StandIn(epsilon, scenario.privacy.delta), epsilon, seed, devices)
-
-
-def _cell(scenario: Scenario, spent: StandIn | None, steps_of: float, seed: int, devices: int | None = None) -> Cell:
+def _cell(
+    scenario: Scenario, spent: StandIn | None, steps_of: float, seed: int, sizes: Sizes, devices: int | None = None
+) -> Cell:
     """A run that spends one epsilon with the rounds and step of another; in the clear: no release says less."""
-    steps, clear = default_steps(scenario.trainer, steps_of), scenario.in_the_clear()
+    steps = default_steps(
+        scenario.trainer, steps_of, delta=scenario.privacy.delta, population=sizes.devices, titles=sizes.titles
+    )
+    clear = scenario.in_the_clear()
     model = scenario.model.model_copy(
         update={
             "rounds": steps.rounds if scenario.model.rounds is None else scenario.model.rounds,
+            "popularity_share": max(scenario.model.popularity_share, steps.popularity_share),
             "learning_rate": scenario.model.learning_rate or steps.learning_rate or None,
         }
     )

@@ -17,6 +17,7 @@ def test_the_demo_is_a_flower_run_and_the_whole_frontier() -> None:
     assert (first.engine, first.trainer, first.epsilon) == ("flower", "opacus", 3.0)
     assert demo.NODES == 4
     assert [part.epsilon for part in others if part.trainer == "gradient"] == [1.0, 3.0, 8.0]
+    assert [part.epsilon for part in others if part.trainer == "sequence"] == [1.0, 3.0, 8.0]
     assert [part.epsilon for part in others if part.trainer == "opacus"] == [8.0]
     assert sum(part.baselines for part in others) == 1
     assert demo.SHOWN in {part.name for part in others}
@@ -47,7 +48,14 @@ def test_the_demo_runs_on_real_data(
     assert not end.value.code
     out = capsys.readouterr().out
     assert f"{len(load('ml-100k').viewers)} viewers, one device each" in out
-    for model in ("popularity", "prior only", "backrow, gradient", "backrow, opacus", "backrow, no privacy"):
+    for model in (
+        "popularity",
+        "prior only",
+        "backrow, gradient",
+        "backrow, sequence",
+        "backrow, opacus",
+        "backrow, no privacy",
+    ):
         assert model in out
     assert "epsilon: delta 1e-05, unit device, adjacency zero-out" in out
     assert out.count("because you watched") == 10

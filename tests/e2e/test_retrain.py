@@ -97,6 +97,7 @@ def never_there(population: Population, slots: set[int]) -> Population:
         titles=population.titles[mine],
         weights=population.weights[mine],
         recent=population.recent[mine],
+        order=None if population.order is None else population.order[mine],
         fresh=np.where(kept, population.fresh, -1).astype(np.int32),
         granted=population.granted & np.array(kept),
     )

@@ -32,7 +32,7 @@ def refusal(folder: Path, text: str, overrides: Sequence[str] = (), **flags: str
 
 def test_an_empty_scenario_with_data_is_the_reference(tmp_path: Path) -> None:
     scenario = load_scenario(scenario_file(tmp_path, DATA))
-    assert (scenario.seed, scenario.nodes, scenario.engine, scenario.trainer) == (1, 1, "inprocess", "gradient")
+    assert (scenario.seed, scenario.nodes, scenario.engine, scenario.trainer) == (1, 1, "inprocess", "auto")
     assert (scenario.privacy.epsilon, scenario.privacy.delta) == (3.0, 1e-5)
     assert (scenario.privacy.aggregation, scenario.privacy.noise) == (None, None)
     assert scenario.model.rounds is None
@@ -65,7 +65,7 @@ def test_an_unknown_section_gets_a_suggestion(tmp_path: Path) -> None:
 def test_an_unknown_word_gets_the_choices_and_a_suggestion(tmp_path: Path) -> None:
     (sentence,) = refusal(tmp_path, 'trainer = "opacu"\n' + DATA)
     assert sentence == (
-        "trainer in RUN.toml must be one of sequence, gradient, subspace, sgd, opacus, opacus-event, prior, "
+        "trainer in RUN.toml must be one of auto, sequence, gradient, subspace, sgd, opacus, opacus-event, prior, "
         "got 'opacu': did you mean opacus?"
     )
 
@@ -230,6 +230,6 @@ def test_the_written_scenario_is_resolved() -> None:
     flat = {f"{section}.{key}" if isinstance(value, dict) else section for section, value in written.items()
             for key in (value if isinstance(value, dict) else [""])}  # fmt: skip
     left_to_rules = {"data.path", "model.rounds", "model.learning_rate", "cohort.minimum"}
-    left_to_rules |= {"privacy.aggregation", "privacy.noise", "retrain"}
+    left_to_rules |= {"data.order", "privacy.aggregation", "privacy.noise", "retrain"}
     left_to_rules |= {key for key in known_keys(Scenario) if key.startswith("generated.")}  # no such data is named
     assert flat == set(known_keys(Scenario)) - left_to_rules
