@@ -24,6 +24,8 @@ from backrow.simulations.population import EdgeOpener, Population, device_name
 from backrow.simulations.scenario import Scenario
 from tests.engine_worlds import KEY, SEED, asked, generated, integers, one_by_one, question, random, whole
 
+pytestmark = pytest.mark.xdist_group("engine")  # kernels are compiled once
+
 TITLES = 60
 TRAINERS = ("popularity", "recent", "subspace", "gradient", "sgd", "sequence", "eval", "eval-sequence")
 WORLD = generated(titles=TITLES)

@@ -17,6 +17,8 @@ from backrow.simulations.engine.shard import Shard
 from backrow.simulations.population import Population
 from tests.engine_worlds import generated, integers, one_by_one, question, whole
 
+pytestmark = pytest.mark.xdist_group("engine")  # kernels are compiled once
+
 TITLES = 60
 WORLD = generated(titles=TITLES)
 SLOTS = np.flatnonzero(WORLD.granted)
