@@ -177,7 +177,7 @@ def test_signed_noise_is_refused(tmp_path: Path) -> None:
     from backrow.privacy.signing import CALL
 
     with ready(tmp_path) as device, pytest.raises(MalformedMessageError):
-        device.take_part(COORDINATOR.sign(CALL, b"noise") + b"noise")
+        device.take_part(COORDINATOR.sign(CALL, sha256(b"noise")) + b"noise")
 
 
 def test_a_message_that_is_not_a_round_call_is_refused(tmp_path: Path) -> None:
