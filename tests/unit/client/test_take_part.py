@@ -23,6 +23,7 @@ from backrow.privacy.errors import (
     RefusedCallError,
     SignatureError,
 )
+from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Metric, Query
