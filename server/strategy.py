@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -15,52 +16,26 @@ from backrow.privacy.randomness import RandomSource
 from backrow.privacy.secagg.parameters import Tolerance
 from backrow.privacy.signing import SigningKey
 from backrow.server.archive import Archive
+from backrow.server.aside import Aside
 from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
+from backrow.server.drawn import DrawnNoise
 from backrow.server.hosting import Hosting
 from backrow.server.programs.base import Answer
 from backrow.server.programs.model import ModelProgram
 from backrow.server.provenance import Provenances
 from backrow.server.questions import upload_bytes, with_sentinel_rows
+from backrow.server.reports import Outcome, RoundReport
 from backrow.server.round import OpenRound, Release, RoundSum, Void
 from backrow.server.secure import SecureCollection, Sent
 from backrow.server.suppression import SuppressionList
+
+__all__ = ["Coordinator", "Outcome", "RoundReport", "pack", "unpack"]
 
 START_TIMEOUT = 120.0
 """Seconds to wait for nodes to register."""
 NODE_TIMEOUT = 3600.0
 """Seconds to wait for a node's answer; Flower reports dead nodes earlier."""
-
-
-@dataclass(frozen=True, slots=True)
-class RoundReport:
-    """What can be said of one round, for progress and the metrics table.
-
-    Attributes:
-        outcome: "released" or why not.
-        spent: epsilon of everything reserved so far; None where no privacy is claimed.
-        bytes_up: bytes one device uploads in this round.
-        masked: masked vectors that arrived; 0 where edges are trusted.
-    """
-
-    plan: RoundPlan
-    outcome: str
-    invited: int
-    participants: int
-    spent: float | None
-    bytes_up: int
-    seconds: float
-    masked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run left: its program after the last round, its releases and reports."""
-
-    program: ModelProgram
-    releases: tuple[Release, ...]
-    reports: tuple[RoundReport, ...]
-    stopped: str | None = None
 
 
 @dataclass(slots=True)
@@ -92,6 +67,7 @@ class Coordinator:
     _provenances: Provenances = field(default_factory=Provenances)
     _releases: list[Release] = field(default_factory=list)
     _reports: list[RoundReport] = field(default_factory=list)
+    _aside: Aside = field(default_factory=Aside, init=False)
 
     def run(self, grid: Grid) -> Outcome:
         """Every round of the schedule, or as far as the budget and the population carry.
@@ -101,7 +77,14 @@ class Coordinator:
 
         Raises:
             SuppressionError: the list of opt-outs cannot be read. Nothing more is asked.
+            LedgerError: the disk refuses what the ledger holds.
         """
+        with self._aside:
+            outcome = self._run(grid)
+        self.book.settle()
+        return outcome
+
+    def _run(self, grid: Grid) -> Outcome:
         program, stopped = self._replay(), None
         self._await_nodes(grid)
         for plan in self.schedule.rounds[len(self.book.closed) :]:
@@ -109,7 +92,7 @@ class Coordinator:
             try:
                 # Enrolment asks for no data. Without enough devices nothing is reserved and nothing is asked.
                 cohort = self._enrol(grid, plan)
-                reservation = self.book.reserve(plan, purpose=self.book.purpose_of(plan))
+                reservation = self.book.reserve(plan, purpose=self.book.purpose_of(plan), settled=False)
             except (CohortError, BudgetExhaustedError) as problem:
                 stopped = str(problem)
                 break
@@ -119,7 +102,7 @@ class Coordinator:
             if plan.aggregation is Aggregation.SECURE:
                 closed, sent = self._collect_securely(grid, opened, program)
             else:
-                closed = self._collect(grid, opened, program).close(self.noise(plan.round), self.noise)
+                closed = self._collect(grid, opened, program)
             program = self._finish(closed, opened, program)
             ended = closed.reason if isinstance(closed, Void) else "released"
             took_part = 0 if isinstance(closed, Void) else closed.participants
@@ -135,18 +118,22 @@ class Coordinator:
         if isinstance(closed, Void):
             self.book.void(opened.reservation, closed.reason)
             return program.absorb(query, None)
+        digest = closed.digest()  # from here on nothing can be written to what is released
+        kept = self._aside.do(partial(self.archive.keep, plan.round, closed.noisy))
         after = program.absorb(query, _answer(closed))
         before, later = program.public_tensors(query), after.public_tensors(query)
-        self.archive.keep(plan.round, closed.noisy)
+        provenance, sentinels = self._provenances.of(program.settings, before, later), closed.sentinels
+        kept()  # on disk before the ledger says so
         receipt = self.book.release(
             opened.reservation,
             opened.cohort,
             closed.participants,
-            closed.digest(),
-            closed.sentinels,
-            self._provenances.of(program.settings, before, later),
+            digest,
+            sentinels,
+            provenance,
             closed.rule,
             closed.survivors,
+            settled=False,
         )
         self._releases.append(closed.release(receipt))
         return after
@@ -234,6 +221,7 @@ class Coordinator:
     def _collect_securely(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> tuple[RoundSum | Void, Sent]:
         """The noisy sum of a round whose devices mask their answers, or why there is none; and what they sent."""
         plan, settings = opened.plan, program.settings
+        self.book.settle()  # the reservation, before the first message
         collection = SecureCollection(
             opened.cohort,
             self._call(opened, program),
@@ -252,9 +240,13 @@ class Coordinator:
             closed = Void(plan, str(problem))
         return closed, collection.sent
 
-    def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
+    def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> RoundSum | Void:
+        """The noisy sum of a round whose edges add. What does not need their answers is made while they train."""
         plan, call, nodes = opened.plan, self._call(opened, program), opened.cohort.nodes.items()
+        drawn = self._aside.do(lambda: DrawnNoise(plan, self.noise(plan.round), self.noise))
+        seen = self._aside.do(lambda: self.book.crowds.commitment(opened.cohort))
         calls = {node: wire.encode_signed(replace(call, devices=names), self.key) for node, names in nodes}
+        self.book.settle()  # the reservation, before the first message
         for node, message in self._exchange(grid, wire.ANSWER_ACTION, calls):
             try:
                 if not isinstance(message, wire.BlindSum):
@@ -262,7 +254,8 @@ class Coordinator:
                 opened = opened.add(node, message)
             except MalformedMessageError as problem:
                 self.problems.append(f"round {plan.round}: {problem}")
-        return opened
+        seen()
+        return opened.close(drawn())
 
     def _exchange(self, grid: Grid, action: str, calls: Mapping[int, bytes]) -> Iterable[tuple[int, wire.Message]]:
         messages = [Message(pack(data), node, action) for node, data in calls.items()]
