@@ -209,7 +209,7 @@ class OpenRound:
                 sequence,
                 place,
                 self.plan.integer_sensitivity,
-                lambda each: draws(sequence.first + each - 1),
+                lambda each: draws(sequence.round_at(each)),
                 noisy.size,
             )
             noisy = noisy + noise.reshape(noisy.shape)
