@@ -9,11 +9,10 @@ from pydantic import BeforeValidator, Field, ValidationError, field_validator, m
 
 from backrow.privacy.correlated import LONGEST_HORIZON
 from backrow.privacy.errors import ScenarioError
-from backrow.simulations.scenario import Budget, _as_tuple, _without_none
+from backrow.simulations.scenario import Budget, as_tuple, without_none
 from backrow.simulations.section import Section
 
-MODELS = ("cold", "once", "popularity", "no privacy")
-"""What a run is compared with."""
+ModelName = Literal["cold", "once", "popularity", "no privacy"]
 
 
 class WeeksSection(Section):
@@ -99,9 +98,7 @@ class ContinualScenario(Section):
     nodes: int = Field(default=1, ge=1, le=1024)
     trainer: Literal["sequence", "popularity"] = "sequence"
     minimum: int | None = Field(default=None, ge=1)
-    compare: Annotated[tuple[Literal["cold", "once", "popularity", "no privacy"], ...], BeforeValidator(_as_tuple)] = (
-        MODELS
-    )
+    compare: Annotated[tuple[ModelName, ...], BeforeValidator(as_tuple)] = ("cold", "once", "popularity", "no privacy")
     once: int | None = Field(default=None, ge=1)
     weeks: WeeksSection = WeeksSection()
     churn: ChurnSection = ChurnSection()
@@ -132,7 +129,7 @@ class ContinualScenario(Section):
 
     def to_toml(self) -> str:
         """The file that gives this scenario."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")))
+        return tomli_w.dumps(without_none(self.model_dump(mode="json")))
 
 
 def load_continual(path: Path) -> ContinualScenario:
