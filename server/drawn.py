@@ -46,8 +46,10 @@ def _drawn(plan: RoundPlan, random: RandomSource, earlier: Callable[[int], Rando
     if sequence is not None:
         if earlier is None:
             raise ValueError("correlated noise is made of the draws of every round of its sequence: pass `earlier`")
-        place, draws, first = sequence.place(plan.round), earlier, sequence.first - 1
-        noise = noise_at(sequence, place, plan.integer_sensitivity, lambda each: draws(first + each), rows * columns)
+        place, draws = sequence.place(plan.round), earlier
+        noise = noise_at(
+            sequence, place, plan.integer_sensitivity, lambda each: draws(sequence.round_at(each)), rows * columns
+        )
         return noise.reshape(rows, columns)
     if plan.noise is Noise.ONCE:
         return plan.sampler().sample(random, rows * columns).reshape(rows, columns)

@@ -1,7 +1,7 @@
 """The coordinator's rounds over a Flower grid: enrol, reserve, ask, add, noise, record, release."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -21,11 +21,12 @@ from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
 from backrow.server.drawn import DrawnNoise
 from backrow.server.hosting import Hosting
+from backrow.server.outcome import Outcome as Outcome
+from backrow.server.outcome import RoundReport as RoundReport
 from backrow.server.programs.base import Answer
-from backrow.server.programs.model import ModelProgram
+from backrow.server.programs.program import Program
 from backrow.server.provenance import Provenances
 from backrow.server.questions import upload_bytes, with_sentinel_rows
-from backrow.server.reports import Outcome, RoundReport
 from backrow.server.round import OpenRound, Release, RoundSum, Void
 from backrow.server.secure import SecureCollection, Sent
 from backrow.server.suppression import SuppressionList
@@ -36,6 +37,10 @@ START_TIMEOUT = 120.0
 """Seconds to wait for nodes to register."""
 NODE_TIMEOUT = 3600.0
 """Seconds to wait for a node's answer; Flower reports dead nodes earlier."""
+
+
+def _no_more(plan: RoundPlan, program: Program, releases: Sequence[Release]) -> None:
+    """Nothing follows a round but the next."""
 
 
 @dataclass(slots=True)
@@ -51,10 +56,12 @@ class Coordinator:
         nodes: how many nodes to wait for before the first round; later rounds take whoever is there.
         problems: what nodes did wrong, in sentences; filled while running.
         suppression: who has opted out, read anew in every round; None: opt-outs are not taken, the list stays empty.
+        after: called once every round is closed, rounds that are replayed included, with the program and all releases
+            up to there; may publish.
     """
 
     schedule: Schedule
-    program: ModelProgram
+    program: Program
     book: Book
     archive: Archive
     key: SigningKey
@@ -63,6 +70,7 @@ class Coordinator:
     nodes: int = 1
     problems: list[str] = field(default_factory=list)
     suppression: SuppressionList | None = None
+    after: Callable[[RoundPlan, Program, Sequence[Release]], None] = _no_more
     _hosting: Hosting = field(default_factory=Hosting)
     _provenances: Provenances = field(default_factory=Provenances)
     _releases: list[Release] = field(default_factory=list)
@@ -104,6 +112,7 @@ class Coordinator:
             else:
                 closed = self._collect(grid, opened, program)
             program = self._finish(closed, opened, program)
+            self.after(plan, program, tuple(self._releases))
             ended = closed.reason if isinstance(closed, Void) else "released"
             took_part = 0 if isinstance(closed, Void) else closed.participants
             self._report(plan, ended, cohort.size, took_part, sent, time.monotonic() - started)
@@ -111,7 +120,7 @@ class Coordinator:
         self._opted_out()  # whoever opted out after the last round stands in the ledger too
         return Outcome(program, tuple(self._releases), tuple(self._reports), stopped)
 
-    def _finish(self, closed: RoundSum | Void, opened: OpenRound, program: ModelProgram) -> ModelProgram:
+    def _finish(self, closed: RoundSum | Void, opened: OpenRound, program: Program) -> Program:
         """Record how the round ended; the program after it."""
         plan, query = opened.plan, opened.plan.query.query
         closed = self._heed_opt_outs(closed, opened.cohort)
@@ -138,7 +147,7 @@ class Coordinator:
         self._releases.append(closed.release(receipt))
         return after
 
-    def _replay(self) -> ModelProgram:
+    def _replay(self) -> Program:
         """The program after the rounds that an earlier coordinator closed."""
         program = self.program
         for closed in self.book.closed:
@@ -153,6 +162,7 @@ class Coordinator:
                 answer = _answer(total)
                 ended = "released"
             program = program.absorb(plan.query.query, answer)
+            self.after(plan, program, tuple(self._releases))
             self._report(plan, ended, closed.participants, closed.participants, Sent(upload_bytes(plan)), 0.0)
         return program
 
@@ -208,7 +218,7 @@ class Coordinator:
         except OptOutError as problem:
             raise VoidRoundError(f"opted out before the sum was frozen: {problem}") from None
 
-    def _call(self, opened: OpenRound, program: ModelProgram) -> wire.RoundCall:
+    def _call(self, opened: OpenRound, program: Program) -> wire.RoundCall:
         """The round's question; whom it goes to is left empty."""
         plan = opened.plan
         question = program.ask(plan.query.query)
@@ -218,7 +228,7 @@ class Coordinator:
         size = opened.cohort.size
         return wire.RoundCall(plan, question.trainer, size, (), tensors, question.settings, catalogue, proof)
 
-    def _collect_securely(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> tuple[RoundSum | Void, Sent]:
+    def _collect_securely(self, grid: Grid, opened: OpenRound, program: Program) -> tuple[RoundSum | Void, Sent]:
         """The noisy sum of a round whose devices mask their answers, or why there is none; and what they sent."""
         plan, settings = opened.plan, program.settings
         self.book.settle()  # the reservation, before the first message
@@ -240,7 +250,7 @@ class Coordinator:
             closed = Void(plan, str(problem))
         return closed, collection.sent
 
-    def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> RoundSum | Void:
+    def _collect(self, grid: Grid, opened: OpenRound, program: Program) -> RoundSum | Void:
         """The noisy sum of a round whose edges add. What does not need their answers is made while they train."""
         plan, call, nodes = opened.plan, self._call(opened, program), opened.cohort.nodes.items()
         drawn = self._aside.do(lambda: DrawnNoise(plan, self.noise(plan.round), self.noise))

@@ -1,9 +1,9 @@
-"""What a run says of itself: round by round, and at its end."""
+"""What a run says of itself while it goes on and when it has ended."""
 
 from dataclasses import dataclass
 
 from backrow.privacy.plan import RoundPlan
-from backrow.server.programs.model import ModelProgram
+from backrow.server.programs.program import Program
 from backrow.server.round import Release
 
 
@@ -32,7 +32,7 @@ class RoundReport:
 class Outcome:
     """What a run left: its program after the last round, its releases and reports."""
 
-    program: ModelProgram
+    program: Program
     releases: tuple[Release, ...]
     reports: tuple[RoundReport, ...]
     stopped: str | None = None
