@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backrow.client.history import RawHistory
 from backrow.client.weights import confidence
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.bundle import catalogue_digest
@@ -157,12 +156,10 @@ def people(
         _starts([len(history.passed) for history in histories]),
         np.concatenate([history.passed for history in histories]),
         *who,
-        None if scenario.data.order == "unknown" else np.concatenate([_order(history) for history in histories]),
+        None
+        if scenario.data.order == "unknown"
+        else np.concatenate([h.order for h in histories if h.order is not None]),
     )
-
-
-def _order(history: RawHistory) -> NDArray[np.int32]:
-    return np.zeros(0, dtype=np.int32) if history.order is None else history.order
 
 
 def _places(train: Interactions, order: NDArray[np.intp], starts: NDArray[np.int64]) -> NDArray[np.int32]:
