@@ -16,7 +16,6 @@ from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
 from tests.unit.simulations.small_data import two_tastes
 
-
 ONE_RELEASE = {"recent_share": 0.0, "evaluation_share": 0.0}
 """Of popularity, where nothing is trained."""
 
