@@ -33,7 +33,9 @@ class KilledError(BaseException):
 def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = np.random.default_rng(7)
     path = tmp_path_factory.mktemp("data") / "views.csv"
-    rows = [f"u{viewer},t{title},{at}" for viewer in range(OWNERS) for at, title in enumerate(draw.permutation(24)[:14])]
+    rows = [
+        f"u{viewer},t{title},{at}" for viewer in range(OWNERS) for at, title in enumerate(draw.permutation(24)[:14])
+    ]
     path.write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
     return path
 
@@ -124,9 +126,10 @@ def test_a_week_that_would_exceed_the_budget_of_all_is_not_asked(views: Path, tm
     assert "more than the committed 2" in outcome.stopped
     assert 0 < len(outcome.reports) < len(dear.rounds)
     assert all(report.spent is not None and report.spent <= 2 for report in outcome.reports)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(BudgetExhaustedError):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("backrow.simulations.continual.service_of", lambda *_: replace(service, schedule=dear))
-        run_continual(scenario(views), tmp_path / "run")
+        with pytest.raises(BudgetExhaustedError):
+            run_continual(scenario(views), tmp_path / "run")
     assert not (tmp_path / "run.unfinished").exists()
 
 
