@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backrow.privacy.audit.demo import tamper_demo
 from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.audit.verify import verify
 from backrow.privacy.errors import BudgetExhaustedError, DataError, ScenarioError
@@ -13,6 +14,7 @@ from backrow.privacy.ledger.entries import OptOutEntry, PublicationEntry, Releas
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.signed_entry import SignedEntry
 from backrow.privacy.ledger.verification import verify_files
+from backrow.privacy.signing import SigningKey
 from backrow.simulations import continual_rounds
 from backrow.simulations.churn import NEVER, Lives
 from backrow.simulations.continual import Prepared, prepare, run_continual, service_of
@@ -217,6 +219,12 @@ def test_secure_sums_and_everything_it_is_compared_with(views: Path, tmp_path: P
     assert set(results.overall) == {"warm", "cold", "once", "popularity", "no privacy"}
     assert all(quality.hr is not None for quality in results.overall.values())
     assert verify(tmp_path / "run").findings == ()
+
+
+@pytest.mark.long
+def test_every_tampering_with_such_a_ledger_is_caught(finished: tuple[Path, ContinualResults], tmp_path: Path) -> None:
+    attempts = tamper_demo(finished[0], tmp_path, SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33))))
+    assert [each.tampering.name for each in attempts if not (each.possible and each.caught)] == []
 
 
 @pytest.mark.long
