@@ -83,7 +83,7 @@ def design(
     noise_multiplier: float,
     *,
     first: int = 1,
-    stride: int = 1,
+    stride: int | None = None,
     bits: int = MOST_BITS,
 ) -> Correlation:
     """A correlation for a workload; its coefficients are rounded to the grid before their sensitivity is taken.

@@ -230,7 +230,7 @@ class Schedule:
         for plan in self.rounds:
             if plan.correlation is None:
                 continue
-            first, stride, horizon = plan.correlation.first, plan.correlation.stride, plan.correlation.horizon
+            first, stride, horizon = plan.correlation.first, plan.correlation.stride or 1, plan.correlation.horizon
             others = self.rounds[first - 1 : first + (horizon - 1) * stride : stride]
             alike = all(
                 (each.correlation, each.query, each.scale, each.rounding)

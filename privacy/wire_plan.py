@@ -98,20 +98,18 @@ def plan_in(data: dict[str, Any]) -> RoundPlan:
 
 def _correlation_out(made: Correlation) -> list[Any]:
     schema = [made.horizon, made.participations, made.separation]
-    # Absent where it is 1: sequences without gaps are encoded as before.
-    gaps = [] if made.stride == 1 else [made.stride]
+    # Absent where there is none: sequences without one are encoded as before.
+    gaps = [] if made.stride is None else [made.stride]
     return [list(made.coefficients), made.bits, *schema, made.noise_multiplier, made.first, *gaps]
 
 
 def _correlation_in(field: object) -> Correlation:
     if not isinstance(field, list):
         raise ValueError(f"expected a list, got {field!r}")
-    coefficients, bits, horizon, participations, separation, noise_multiplier, first, *gaps = field
+    coefficients, bits, horizon, participations, separation, noise_multiplier, first, *stride = field
     if not isinstance(coefficients, list):
         raise ValueError(f"expected a list, got {coefficients!r}")
-    if gaps and (len(gaps) > 1 or gaps == [1]):
-        raise ValueError(f"a sequence is written in one way only, got {field!r}")
     return Correlation(
         tuple(count(each) for each in coefficients), count(bits), count(horizon), count(participations),
-        count(separation), number(noise_multiplier), count(first), *map(count, gaps),
+        count(separation), number(noise_multiplier), count(first), *map(count, stride),
     )  # fmt: skip

@@ -65,7 +65,8 @@ def _two_lists(copy: Copy, lifting: tuple[Statement, ...]) -> Copy | None:
     sealed = [each for each in copy.entries if isinstance(each.body, OptOutEntry)]
     before = copy.secret.statements or () if copy.secret is not None else ()
     others = copy.secret.opt_outs.get(sealed[-1].index, ()) if copy.secret is not None and sealed else ()
-    if any(isinstance(each.body, OptOutEntry) and each.body.size != len(others) for each in sealed[-1:]):
+    committed = [each.body.statements for each in sealed[-1:] if isinstance(each.body, OptOutEntry)]
+    if committed not in ([], [None], [digest(before)]):
         return None
     secret, hers, now = sha256(copy.note).digest(), SigningKey(sha256(copy.lines[0]).digest()), copy.entries[-1].time
     record = ConsentRecord(hers.public, EVERYTHING, False, 1, now)

@@ -80,7 +80,7 @@ def continual_schedule(settings: ContinualSettings) -> Schedule:
                 Matrix.OPTIMISED if settings.forgetting else Matrix.INDEPENDENT,
                 decayed(settings.forgetting, settings.weeks),
                 settings.weeks, min(BAND, settings.weeks), settings.answers, settings.apart, multiplier,
-                first=first, stride=len(schemas),
+                first=first, stride=len(schemas) if len(schemas) > 1 else None,
             )  # fmt: skip
             plans += sequence_plans(settings, schema, made)
         plans.sort(key=lambda plan: plan.round)

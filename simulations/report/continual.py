@@ -143,8 +143,8 @@ def _bound(results: ContinualResults) -> str:
         return "A device may answer in every week, and every release is counted for it."
     apart = f", {results.apart} weeks apart or more" if results.apart > 1 else ""
     return (
-        f"A device answers in at most {results.bound} weeks{apart}; that is committed in the ledger, counted on, and "
-        f"kept: the most that any has answered is {results.most_answers}."
+        f"A device answers in at most {results.bound} week{'s' * (results.bound > 1)}{apart}; that is committed in the "
+        f"ledger, counted on, and kept: the most that any has answered is {results.most_answers}."
     )
 
 

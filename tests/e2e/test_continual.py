@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from backrow.privacy.audit.demo import tamper_demo
 from backrow.privacy.audit.evidence import Lists
 from backrow.privacy.audit.verify import verify
 from backrow.privacy.errors import BudgetExhaustedError, DataError, ScenarioError
@@ -13,6 +14,7 @@ from backrow.privacy.ledger.entries import OptOutEntry, PublicationEntry, Releas
 from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.signed_entry import SignedEntry
 from backrow.privacy.ledger.verification import verify_files
+from backrow.privacy.signing import SigningKey
 from backrow.simulations import continual_rounds
 from backrow.simulations.churn import NEVER, Lives
 from backrow.simulations.continual import Prepared, prepare, run_continual, service_of
@@ -33,7 +35,9 @@ class KilledError(BaseException):
 def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
     draw = np.random.default_rng(7)
     path = tmp_path_factory.mktemp("data") / "views.csv"
-    rows = [f"u{viewer},t{title},{at}" for viewer in range(OWNERS) for at, title in enumerate(draw.permutation(24)[:14])]
+    rows = [
+        f"u{viewer},t{title},{at}" for viewer in range(OWNERS) for at, title in enumerate(draw.permutation(24)[:14])
+    ]
     path.write_text("\n".join(["user,item,timestamp", *rows]) + "\n")
     return path
 
@@ -124,9 +128,10 @@ def test_a_week_that_would_exceed_the_budget_of_all_is_not_asked(views: Path, tm
     assert "more than the committed 2" in outcome.stopped
     assert 0 < len(outcome.reports) < len(dear.rounds)
     assert all(report.spent is not None and report.spent <= 2 for report in outcome.reports)
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(BudgetExhaustedError):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr("backrow.simulations.continual.service_of", lambda *_: replace(service, schedule=dear))
-        run_continual(scenario(views), tmp_path / "run")
+        with pytest.raises(BudgetExhaustedError):
+            run_continual(scenario(views), tmp_path / "run")
     assert not (tmp_path / "run.unfinished").exists()
 
 
@@ -214,6 +219,12 @@ def test_secure_sums_and_everything_it_is_compared_with(views: Path, tmp_path: P
     assert set(results.overall) == {"warm", "cold", "once", "popularity", "no privacy"}
     assert all(quality.hr is not None for quality in results.overall.values())
     assert verify(tmp_path / "run").findings == ()
+
+
+@pytest.mark.long
+def test_every_tampering_with_such_a_ledger_is_caught(finished: tuple[Path, ContinualResults], tmp_path: Path) -> None:
+    attempts = tamper_demo(finished[0], tmp_path, SigningKey(bytes(range(32))), SigningKey(bytes(range(1, 33))))
+    assert [each.tampering.name for each in attempts if not (each.possible and each.caught)] == []
 
 
 @pytest.mark.long
