@@ -94,7 +94,7 @@ class SasRec:
                     negatives = self._drawn(random)
                     loss = network.loss(torch.from_numpy(windows), negatives)
                     optimiser.zero_grad()
-                    loss.backward()
+                    torch.autograd.backward([loss])
                     optimiser.step()
                 self.told.append(self._ndcg(network, asked))
                 waited += 1

@@ -29,7 +29,8 @@ class _Layer(nn.Module):
         # Windows are padded at the end, and nothing looks ahead: padding is never looked at.
         seen = functional.scaled_dot_product_attention(query, key, value, is_causal=True)
         x = x + self.dropout(self.out(seen.transpose(1, 2).reshape(rows, length, columns)))
-        return x + self.dropout(self.back(functional.relu(self.forth(self.between(x)))))
+        made: Tensor = x + self.dropout(self.back(functional.relu(self.forth(self.between(x)))))
+        return made
 
 
 class Network(nn.Module):
