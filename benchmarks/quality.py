@@ -161,7 +161,7 @@ def write(options: argparse.Namespace, table: list[dict[str, object]], prepared:
     RESULTS.mkdir(exist_ok=True)
     command = (
         f"python benchmarks/quality.py --data {options.data} --seeds {' '.join(map(str, options.seeds))} "
-        f"--epsilons {' '.join(options.epsilons)} --trainers {' '.join(options.trainers)}"
+        f"--epsilons {' '.join(options.epsilons)} {' '.join(['--trainers', *options.trainers])}"
         + (f" --name {options.name} --baselines {' '.join(options.baselines)}" if options.name else "")
     )
     machine = f"{platform.machine()}, Python {platform.python_version()}, one BLAS thread"
