@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", default="ml-1m")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--epsilons", nargs="+", default=["1", "3", "8", "none"])
-    parser.add_argument("--trainers", nargs="+", default=["gradient", "subspace", "opacus", "prior"])
+    parser.add_argument("--trainers", nargs="*", default=["gradient", "subspace", "opacus", "prior"])
     parser.add_argument("--set", dest="model", action="append", default=[], metavar="KEY=NUMBER", help="of [model]")
     parser.add_argument("--name", default="", help="of the files, after the data's")
     parser.add_argument("--baselines", nargs="*", default=["popularity", "puresvd", "ease", "ials"])
@@ -161,7 +161,7 @@ def write(options: argparse.Namespace, table: list[dict[str, object]], prepared:
     RESULTS.mkdir(exist_ok=True)
     command = (
         f"python benchmarks/quality.py --data {options.data} --seeds {' '.join(map(str, options.seeds))} "
-        f"--epsilons {' '.join(options.epsilons)} --trainers {' '.join(options.trainers)}"
+        f"--epsilons {' '.join(options.epsilons)} {' '.join(['--trainers', *options.trainers])}"
         + (f" --name {options.name} --baselines {' '.join(options.baselines)}" if options.name else "")
     )
     machine = f"{platform.machine()}, Python {platform.python_version()}, one BLAS thread"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from backrow.simulations.baselines.registry import make_baseline
+from backrow.simulations.baselines.registry import fitted
 from backrow.simulations.evaluation import model_scorer
 from backrow.simulations.groups import viewer_ranks
 from backrow.simulations.metrics import BLOCK, LIST, Scorer, rates
@@ -53,8 +53,8 @@ def main() -> None:
             table.append(line(f"backrow ({trainer})", float(epsilon), scorer, prepared.split, groups, third))
             CONSOLE.print(table[-1])
     for name in options.baselines:
-        baseline = make_baseline(name, options.seed)
-        baseline.fit(prepared.split.train.matrix(prepared.split.viewers, prepared.split.titles))
+        split = prepared.split
+        baseline = fitted(name, options.seed, split.train, split.viewers, split.titles)
         table.append(line(name, None, baseline.scores, prepared.split, groups, third))
     write(options, prepared, groups, third, table)
 

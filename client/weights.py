@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from backrow.client.events import EventKind, WatchEvent
 from backrow.client.history import RawHistory
@@ -121,6 +122,20 @@ class _Title:
         if self.rating is not None and self.reached == 0:
             return 1.0
         return max(self.reached, OPEN_AT_LEAST if self.open else STOPPED_AT_LEAST)
+
+
+def plays_weight(plays: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What a title weighs of which only the number of viewings is known: 1 + ln(plays), by rules 1 and 2.
+
+    Args:
+        plays: any shape, >= 1.
+
+    Raises:
+        ValueError: a count below 1.
+    """
+    if np.any(plays < 1):
+        raise ValueError("a title that was watched was watched at least once")
+    return np.asarray(1 + np.log(plays))
 
 
 def confidence(

@@ -6,15 +6,19 @@ from backrow.simulations.population import Population
 from backrow.simulations.scenario import Scenario
 
 
+def order_declared(scenario: Scenario, dataset: Dataset) -> bool:
+    """Whether the service says that its devices know the order of watching; else as its kind of data has it."""
+    return dataset.ordered if scenario.data.order is None else scenario.data.order == "known"
+
+
 def choice_of(scenario: Scenario, dataset: Dataset, population: Population) -> Choice:
     """What the rule chooses. It looks at no history: at how many there are, and at whether they have an order."""
-    declared = dataset.ordered if scenario.data.order is None else scenario.data.order == "known"
     return default_trainer(
         scenario.privacy.epsilon,
         delta=scenario.privacy.delta,
         population=len(population),
         titles=len(dataset.catalogue.ids),
-        ordered=declared and population.order is not None,
+        ordered=order_declared(scenario, dataset) and population.order is not None,
     )
 
 

@@ -25,7 +25,7 @@ def list_() -> None:
     for listing in available():
         table.add_row(*listing)
     out.print(table)
-    say("\nAny CSV or Parquet file with user, item, timestamp and optionally rating can be given by its path.")
+    say("\nAny CSV or Parquet file with user, item, timestamp and optionally rating or count can be given by its path.")
 
 
 @app.command(epilog="Example: backrow data get ml-100k")

@@ -15,7 +15,7 @@ from backrow.privacy.plan import RoundPlan
 from backrow.privacy.queries import Metric
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.programs.metrics import Estimate, ReleasedMetrics
-from backrow.simulations.baselines.registry import make_baseline
+from backrow.simulations.baselines.registry import fitted
 from backrow.simulations.engine.sequence import contexts_now
 from backrow.simulations.engine.shard import Shard
 from backrow.simulations.metrics import Scorer, evaluate
@@ -104,9 +104,7 @@ def baseline_rows(scenario: Scenario, prepared: Prepared, observe: Observer) -> 
         if prepared.sample is not None:
             scores = everybodys_popularity(prepared)  # no other is offered
         else:
-            baseline = make_baseline(name, scenario.seed)
-            baseline.fit(train.matrix(viewers, titles))
-            scores = baseline.scores
+            scores = fitted(name, scenario.seed, train, viewers, titles).scores
         rows += evaluated_rows(
             scenario, prepared, scores,
             model=name, trainer=None, claim=None, target=None, bytes_up=0, seconds=time.monotonic() - started,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backrow.client.weights import confidence
+from backrow.client.weights import confidence, plays_weight
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import DataError, ScenarioError
@@ -21,7 +21,8 @@ from backrow.server.defaults import default_steps
 from backrow.server.policy import Earlier
 from backrow.server.programs.model import ModelProgram
 from backrow.server.settings import RunSettings, commit_schedule
-from backrow.simulations.choice import with_trainer
+from backrow.simulations.baselines.registry import ORDERED
+from backrow.simulations.choice import order_declared, with_trainer
 from backrow.simulations.consents import Changes, draw_owners, fewest_present
 from backrow.simulations.datasets.dataset import Dataset, Interactions
 from backrow.simulations.datasets.registry import load
@@ -95,12 +96,25 @@ def prepare(
     if scenario.data.name == GENERATED:
         from backrow.simulations.generated_people import open_generated
 
-        return Prepared(*open_generated(scenario, told))
+        made = Prepared(*open_generated(scenario, told))
+        _refuse_orderless(scenario, made.dataset)
+        return made
     dataset = load(str(scenario.data.name or scenario.data.path), catalogue=scenario.data.catalogue, now=now)
+    _refuse_orderless(scenario, dataset)
     split = make_split(dataset, scenario.data.split)
     if scenario.evaluation.tuning:
         split = tuning_view(split)
     return Prepared(dataset, split, people(scenario, dataset, split.train, split.test))
+
+
+def _refuse_orderless(scenario: Scenario, dataset: Dataset) -> None:
+    """Baselines that use the order of watching, where there is none."""
+    asked = [name for name in scenario.evaluation.baselines if name in ORDERED]
+    if asked and not order_declared(scenario, dataset):
+        raise ScenarioError(
+            f"the baselines {', '.join(asked)} use the order of watching, which is not known here: leave them out of "
+            "evaluation.baselines"
+        )
 
 
 def people(
@@ -108,15 +122,16 @@ def people(
 ) -> Population:
     """One device per viewer, in the order of the data set.
 
-    With `signals = "interactions"` every watched title weighs 1; with `"events"` each rating becomes a
-    generated stream of watch events, and those the device's own confidence weights.
+    With `signals = "interactions"` every watched title weighs 1; with `"plays"` 1 + ln of how often it was watched;
+    with `"events"` each rating becomes a generated stream of watch events, and those the device's own confidence
+    weights.
 
     Args:
         train: what devices answer from.
         fresh: shape (viewers,), the title each device evaluates the model on; -1, or no array: none.
 
     Raises:
-        ScenarioError: of a generated population, of which `dataset` is a sample only.
+        ScenarioError: of a generated population, of which `dataset` is a sample only; plays that nobody counted.
     """
     if scenario.data.name == GENERATED:
         raise ScenarioError("a generated population lies in its files as it is: name a data set such as ml-1m for this")
@@ -131,12 +146,21 @@ def people(
     owners = draw_owners(scenario.seed, scenario.cohort.withheld, scenario.consent, user, title, viewers)
     who = (owners.opted_out, owners.children)
     held_out = np.full(viewers, -1, dtype=np.int32) if fresh is None else fresh
-    if scenario.data.signals == "interactions":
+    if scenario.data.signals != "events":
         recent = train.timestamp[order] >= now - recent_seconds
         nobody, nothing = np.zeros_like(starts), np.zeros(0, dtype=np.int32)
         places = None if scenario.data.order == "unknown" else _places(train, order, starts)
         return Population(
-            starts, title, np.ones(len(title)), recent, owners.granted, held_out, nobody, nothing, *who, places
+            starts,
+            title,
+            _weights(scenario, train)[order],
+            recent,
+            owners.granted,
+            held_out,
+            nobody,
+            nothing,
+            *who,
+            places,
         )
     rows = {name: row for row, name in enumerate(dataset.catalogue.ids)}
     histories = []
@@ -160,6 +184,18 @@ def people(
         if scenario.data.order == "unknown"
         else np.concatenate([h.order for h in histories if h.order is not None]),
     )
+
+
+def _weights(scenario: Scenario, train: Interactions) -> NDArray[np.float64]:
+    """What each row weighs where no events are known."""
+    if scenario.data.signals == "interactions":
+        return np.ones(len(train))
+    if train.plays is None:
+        raise ScenarioError(
+            'data.signals = "plays" needs a file with a column "count", or a row for every viewing and no ratings: '
+            'give one, or set signals = "interactions"'
+        )
+    return plays_weight(train.plays)
 
 
 def _places(train: Interactions, order: NDArray[np.intp], starts: NDArray[np.int64]) -> NDArray[np.int32]:

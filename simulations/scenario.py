@@ -21,7 +21,7 @@ GENERATED = "generated"
 
 EngineName = Literal["inprocess", "flower"]
 TrainerName = Literal["auto", "sequence", "gradient", "subspace", "sgd", "opacus", "opacus-event", "prior"]
-BaselineName = Literal["popularity", "puresvd", "ease", "ials"]
+BaselineName = Literal["popularity", "puresvd", "ease", "ials", "ease-recent", "transitions", "sasrec"]
 ProtocolName = Literal["full", "ncf"]
 
 
@@ -49,8 +49,8 @@ class DataSection(Section):
         path: of a CSV or Parquet file.
         split: "ncf" (the published test titles of ml-1m), "last" (each viewer's last title) or "auto".
         catalogue: "rated" titles only, or "all" that the publisher lists.
-        signals: "interactions" (every watched title counts the same) or "events" (ratings become generated
-            watch events, and those the device's own confidence weights).
+        signals: "interactions" (every watched title counts the same), "plays" (1 + ln of how often it was watched) or
+            "events" (ratings become generated watch events, and those the device's own confidence weights).
         recent_days: public window of the recent counts, in days.
         order: whether devices know the order of watching, for the trainer "auto"; "unknown" also hides it from them.
             None: as the data set declares (`Dataset.ordered`).
@@ -60,7 +60,7 @@ class DataSection(Section):
     path: Annotated[Path | None, Field(strict=False)] = None
     split: Literal["auto", "ncf", "last"] = "auto"
     catalogue: Literal["rated", "all"] = "rated"
-    signals: Literal["interactions", "events"] = "interactions"
+    signals: Literal["interactions", "plays", "events"] = "interactions"
     recent_days: int = Field(default=28, ge=1, le=36_500)
     order: Literal["known", "unknown"] | None = None
 
@@ -190,7 +190,8 @@ class EvaluationSection(Section):
 
     Attributes:
         protocols: "full" (the whole catalogue) and "ncf" (99 sampled negatives, for comparison with papers).
-        baselines: non-private models fitted beside ours.
+        baselines: non-private models fitted beside ours; the last three use the order of watching, and "sasrec" takes
+            minutes.
         tuning: evaluate on the validation titles, carved from training, instead of the test titles.
         sample: devices of a generated population that models are measured on, a public random sample.
     """

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from backrow.privacy.errors import DataError
 from backrow.privacy.randomness import Purpose, SeededRandom
-from backrow.simulations.datasets.dataset import Dataset, Interactions
+from backrow.simulations.datasets.dataset import Dataset, Interactions, latest
 from backrow.simulations.datasets.fetch import DATA_VARIABLE, data_folder
 
 IntArray = NDArray[np.int32]
@@ -62,9 +62,11 @@ def make_split(dataset: Dataset, kind: SplitKind = "auto", seed: int = 0) -> Spl
     MovieLens 1M with the rated catalogue. For 156 viewers the test title is among its own negatives: left as
     published. "last": each viewer's last title in time (`Interactions.rank`, else timestamp, then file row); 99
     negatives are drawn uniformly without replacement from the titles that are neither in the viewer's training set
-    nor the test title itself; nothing else that is held out is known to the draw. "auto": "ncf" where its files are
-    at hand and fit, else "last". In each, the validation title is the last in time of the training set, and viewers
-    with fewer than 3 titles are learned from but neither tuned on nor asked about.
+    nor the test title itself; nothing else that is held out is known to the draw. Where viewings repeat, the test title
+    is the one that was new to the viewer last, and everything from there on is left out of training: what was watched
+    before is nothing to recommend, and what came later is not known yet. "auto": "ncf" where its files are at hand and
+    fit, else "last". In each, the validation title is the last in time of the training set (where viewings repeat, the
+    last that was new), and viewers with fewer than 3 titles are learned from but neither tuned on nor asked about.
 
     Args:
         dataset: what to split.
@@ -95,10 +97,29 @@ def tuning_view(split: Split, seed: int = 0) -> Split:
 
 
 def _last(dataset: Dataset, seed: int) -> Split:
+    if dataset.viewings is not None:
+        return with_negatives(_last_new(dataset, dataset.viewings), seed)
     rows, viewers = dataset.interactions, len(dataset.viewers)
     test_row = _last_rows(rows, viewers)
     test_row[np.bincount(rows.user, minlength=viewers) < FEWEST_TITLES] = -1
     return with_negatives(_held_out("last", dataset, test_row), seed)
+
+
+def _last_new(dataset: Dataset, viewings: Interactions) -> Split:
+    """Holds out the title that was new last: one that had been watched before is nothing to recommend."""
+    viewers, titles = len(dataset.viewers), len(dataset.catalogue)
+    viewings = viewings.take(viewings.chronological())
+    pair = viewings.user.astype(np.int64) * titles + viewings.title
+    new = np.sort(np.unique(pair, return_index=True)[1])  # rows, by viewer and time
+    ends = np.searchsorted(viewings.user[new], np.arange(viewers + 1))
+    asked = np.diff(ends) >= FEWEST_TITLES
+    held_out = np.where(asked, new[np.maximum(ends[1:] - 1, 0)], len(viewings))
+    before = np.arange(len(viewings)) < held_out[viewings.user]
+    test = np.full(viewers, -1, dtype=np.int32)
+    validation = test.copy()
+    test[asked] = viewings.title[held_out[asked]]
+    validation[asked] = viewings.title[new[ends[1:][asked] - 2]]
+    return Split("last", titles, latest(viewings.take(before), titles), validation, test, None)
 
 
 def _held_out(name: str, dataset: Dataset, test_row: NDArray[np.intp]) -> Split:

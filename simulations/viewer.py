@@ -99,6 +99,9 @@ def events_of(scenario: Scenario, dataset: Dataset, user: str) -> list[WatchEven
     mine = np.flatnonzero(rows.user == viewer)
     if scenario.data.signals == "events":
         return list(generate(rows, mine, dataset.catalogue, scenario.seed, user))
+    counted = scenario.data.signals == "plays" and rows.plays is not None
     return [
-        WatchEvent(EventKind.COMPLETE, int(rows.timestamp[row]), dataset.catalogue.ids[rows.title[row]]) for row in mine
+        WatchEvent(EventKind.COMPLETE, int(rows.timestamp[row]), dataset.catalogue.ids[rows.title[row]])
+        for row in mine
+        for _ in range(int(rows.plays[row]) if counted and rows.plays is not None else 1)
     ]

@@ -18,11 +18,17 @@ class Baseline(Protocol):
         """As printed in tables."""
         ...
 
+    @property
+    def ordered(self) -> bool:
+        """Whether it uses the order of watching."""
+        ...
+
     def fit(self, train: sparse.csr_array) -> Self:
         """Learn from the interactions, and return itself.
 
         Args:
-            train: shape (viewers, titles), 1 where watched (`Interactions.matrix`).
+            train: shape (viewers, titles), 1 where watched (`Interactions.matrix`); of one that is `ordered`, the
+                place of each title in its viewer's history, 1 the first (`Interactions.places`).
         """
         ...
 

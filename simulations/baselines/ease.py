@@ -7,6 +7,7 @@ import scipy.linalg as linalg
 import scipy.sparse as sparse
 
 from backrow.simulations.baselines.base import FloatArray, IntArray
+from backrow.simulations.baselines.ordered import faded
 
 
 class Ease:
@@ -20,6 +21,7 @@ class Ease:
     """
 
     name: str = "EASE"
+    ordered: bool = False
 
     def __init__(self, penalty: float = 500.0) -> None:
         if not penalty > 0:
@@ -42,3 +44,30 @@ class Ease:
     def scores(self, viewers: IntArray) -> FloatArray:
         """Weighted sums of what each has watched, shape (len(viewers), titles)."""
         return np.asarray(self._train[viewers] @ self._weights)
+
+
+class RecentEase(Ease):
+    """EASE, asked about a history whose titles weigh exp(-age / memory), `age` the number watched since.
+
+    Args:
+        penalty: as `Ease`.
+        memory: > 0 (5 was chosen on the tuning view of ml-1m among 3, 5, 10).
+
+    The weights between titles are those of EASE, of whole histories: order counts only where a viewer is scored.
+    """
+
+    name: str = "EASE, recent"
+    ordered: bool = True
+
+    def __init__(self, penalty: float = 500.0, memory: float = 5.0) -> None:
+        super().__init__(penalty)
+        if not memory > 0:
+            raise ValueError(f"EASE of recent titles needs a memory above 0, got {memory}")
+        self._memory = memory
+
+    def fit(self, train: sparse.csr_array) -> Self:
+        """As `Ease`; `train` as `Interactions.places`."""
+        watched = sparse.csr_array((np.ones(train.nnz), train.indices, train.indptr), shape=train.shape)
+        super().fit(watched)
+        self._train = faded(train, self._memory)
+        return self

@@ -34,6 +34,7 @@ class ImplicitAls:
     """
 
     name: str = "iALS"
+    ordered: bool = False
 
     def __init__(
         self,

@@ -12,6 +12,7 @@ class Popularity:
     """Counts of viewers per title."""
 
     name: str = "popularity"
+    ordered: bool = False
 
     def fit(self, train: sparse.csr_array) -> Self:
         """Count."""

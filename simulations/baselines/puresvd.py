@@ -21,6 +21,7 @@ class PureSvd:
     """
 
     name: str = "PureSVD"
+    ordered: bool = False
 
     def __init__(self, factors: int = 80) -> None:
         if factors < 1:

@@ -1,7 +1,7 @@
 """Interactions of viewers with titles, and the checks that every data set passes before it is used."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
@@ -18,6 +18,8 @@ CatalogueScope = Literal["rated", "all"]
 
 SMALL_POPULATION = 100
 """Below this many viewers figures say little and noise drowns them: warned of."""
+MOST_PLAYS = 100_000
+"""Of one title by one viewer in one row: beyond, it is something else that was counted."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Interactions:
         rating: shape (interactions,), stars 0.5..5; None where the data has no ratings.
         rank: shape (interactions,), order in time among the viewer's own rows, where the data knows it better
             than its timestamps do (ties); None: by timestamp, then file row.
+        plays: shape (interactions,), how often the viewer watched the title up to then, >= 1; None: not counted.
     """
 
     user: IntArray
@@ -38,11 +41,12 @@ class Interactions:
     timestamp: LongArray
     rating: NDArray[np.float32] | None
     rank: IntArray | None = None
+    plays: LongArray | None = None
 
     def __post_init__(self) -> None:
-        columns = (self.title, self.timestamp, self.rating, self.rank)
+        columns = (self.title, self.timestamp, self.rating, self.rank, self.plays)
         if any(column is not None and column.shape != self.user.shape for column in columns):
-            raise ValueError("interactions have one user, title, timestamp, rating and rank per row")
+            raise ValueError("interactions have one user, title, timestamp, rating, rank and play count per row")
 
     def __len__(self) -> int:
         return len(self.user)
@@ -55,6 +59,7 @@ class Interactions:
             self.timestamp[rows],
             None if self.rating is None else self.rating[rows],
             None if self.rank is None else self.rank[rows],
+            None if self.plays is None else self.plays[rows],
         )
 
     def chronological(self) -> NDArray[np.intp]:
@@ -67,6 +72,15 @@ class Interactions:
         watched = sparse.csr_array((ones, (self.user, self.title)), shape=(viewers, titles))
         watched.sort_indices()
         return watched
+
+    def places(self, viewers: int, titles: int) -> sparse.csr_array:
+        """The place of each title among those the viewer watched, 1 the first; shape (viewers, titles), float64."""
+        order = self.chronological()
+        user = self.user[order]
+        place = np.arange(len(user)) - np.searchsorted(user, user) + 1.0
+        places = sparse.csr_array((place, (user, self.title[order])), shape=(viewers, titles))
+        places.sort_indices()
+        return places
 
 
 @dataclass(frozen=True)
@@ -82,6 +96,7 @@ class Dataset:
         warnings: sentences that the command line shows.
         ordered: whether its kind of times tells the order of watching: seconds do, whole days do not. Declared by
             the format, whatever the times are.
+        viewings: where titles repeat, every row of the file; None: `interactions` are all there is.
     """
 
     name: str
@@ -91,6 +106,7 @@ class Dataset:
     interactions: Interactions
     warnings: tuple[str, ...] = ()
     ordered: bool = True
+    viewings: Interactions | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -108,6 +124,12 @@ class Dataset:
             (rows.rank, "<i4"),
         ):
             digest.update(b"none" if column is None else column.astype(stored_as).tobytes())
+        for counted in (rows, self.viewings):
+            if counted is not None and counted.plays is not None:
+                digest.update(b"plays" + counted.plays.astype("<i8").tobytes())
+        if self.viewings is not None:
+            for column in (self.viewings.user, self.viewings.title, self.viewings.timestamp):
+                digest.update(column.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
@@ -122,6 +144,7 @@ class RawRatings:
         timestamp: shape (rows,), Unix seconds.
         rating: shape (rows,), stars; None without.
         rank: as in `Interactions`.
+        plays: shape (rows,), viewings that a row stands for; None: one each.
     """
 
     viewers: tuple[str, ...]
@@ -131,6 +154,7 @@ class RawRatings:
     timestamp: LongArray
     rating: NDArray[np.float32] | None
     rank: IntArray | None = None
+    plays: NDArray[np.float64] | None = None
 
 
 def by_first_appearance(ids: NDArray[np.generic]) -> tuple[tuple[str, ...], IntArray]:
@@ -156,7 +180,7 @@ def checked(
         now: Unix seconds; later timestamps are refused. None: not checked.
 
     Raises:
-        DataError: no rows, one viewer, one title, a rating that is no number, a time before 1970 or after `now`.
+        DataError: no rows, one viewer, one title, a rating or count that is none, a time before 1970 or after `now`.
     """
     if len(raw.user) == 0:
         raise DataError(f"{name} holds no interactions: give a file with at least two viewers and two titles")
@@ -180,27 +204,52 @@ def checked(
         raise DataError(f"{name} rates {len(missing)} titles its catalogue lacks ({missing[0]!r}): get both files anew")
     rows = [row_of[title] for title in raw.titles]
     title = raw.title if scope == "rated" else np.asarray(rows, dtype=np.int32)[raw.title]
-    interactions = Interactions(raw.user, title, raw.timestamp, raw.rating, raw.rank)
-    merged, duplicates = _merged(interactions, len(catalogue))
+    interactions = Interactions(raw.user, title, raw.timestamp, raw.rating, raw.rank, _whole_plays(name, raw))
+    merged = latest(interactions, len(catalogue))
+    duplicates = len(interactions) - len(merged)
     warnings = []
-    if duplicates:
+    if duplicates and merged.plays is None:
         warnings.append(
             f"{name}: {duplicates} duplicate rows (same viewer, same title) were merged; the latest of each was kept"
+        )
+    elif merged.plays is not None:
+        warnings.append(
+            f"{name}: {int(merged.plays.sum())} viewings were merged into {len(merged)} counts, each at its latest; "
+            'data.signals = "plays" weighs by them'
         )
     if len(raw.viewers) < SMALL_POPULATION:
         warnings.append(
             f"{name}: {len(raw.viewers)} viewers only; below {SMALL_POPULATION} the noise hides most of what they share"
         )
     kept = catalogue.take(rows) if scope == "rated" else catalogue
-    return Dataset(name, source, raw.viewers, kept, merged, tuple(warnings))
+    viewings = interactions if duplicates and merged.plays is not None else None
+    return Dataset(name, source, raw.viewers, kept, merged, tuple(warnings), viewings=viewings)
 
 
-def _merged(interactions: Interactions, titles: int) -> tuple[Interactions, int]:
-    """One row per viewer and title, the latest, in file row order; and how many rows went."""
-    latest_last = interactions.chronological()
-    pair = interactions.user[latest_last].astype(np.int64) * titles + interactions.title[latest_last]
-    _, latest = np.unique(pair[::-1], return_index=True)
-    duplicates = len(pair) - len(latest)
-    if not duplicates:
-        return interactions, 0
-    return interactions.take(np.sort(latest_last[::-1][latest])), duplicates
+def latest(interactions: Interactions, titles: int) -> Interactions:
+    """One row per viewer and title, the latest, in file row order, with its viewings added up if they are counted."""
+    in_time = interactions.chronological()
+    pair = interactions.user[in_time].astype(np.int64) * titles + interactions.title[in_time]
+    _, last, which = np.unique(pair[::-1], return_index=True, return_inverse=True)
+    if len(last) == len(pair):
+        return interactions
+    rows = in_time[::-1][last]
+    kept = interactions.take(np.sort(rows))
+    if interactions.plays is None:
+        return kept
+    plays = np.bincount(which, weights=interactions.plays[in_time[::-1]]).astype(np.int64)
+    return replace(kept, plays=plays[np.argsort(rows)])
+
+
+def _whole_plays(name: str, raw: RawRatings) -> LongArray | None:
+    """Viewings per row: as counted; one each where titles repeat without ratings; None where nothing tells."""
+    if raw.plays is None:
+        pairs = len(np.unique(raw.user.astype(np.int64) * len(raw.titles) + raw.title))
+        return np.ones(len(raw.user), dtype=np.int64) if raw.rating is None and pairs < len(raw.user) else None
+    whole = np.isfinite(raw.plays) & (raw.plays == np.floor(raw.plays))
+    if bad := int(np.sum(~(whole & (raw.plays >= 1) & (raw.plays <= MOST_PLAYS)))):
+        raise DataError(
+            f"{name} has {bad} counts that are not whole numbers from 1 to {MOST_PLAYS:,}: a count says how often a "
+            "title was watched; remove those rows or the column"
+        )
+    return raw.plays.astype(np.int64)

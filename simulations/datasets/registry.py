@@ -106,7 +106,8 @@ def describe(dataset: Dataset) -> dict[str, str | int | float]:
     Returns:
         name, source, viewers, titles, interactions, density (share of the matrix), first_timestamp and
         last_timestamp (Unix seconds), median_per_viewer, ties_at_last_timestamp (viewers whose last timestamp is
-        shared by several titles, so that "last" hangs on the row order) and fingerprint.
+        shared by several titles, so that "last" hangs on the row order), viewings (where they are counted) and
+        fingerprint.
     """
     rows = dataset.interactions
     viewers, titles = len(dataset.viewers), len(dataset.catalogue)
@@ -124,6 +125,7 @@ def describe(dataset: Dataset) -> dict[str, str | int | float]:
         "last_timestamp": int(rows.timestamp.max()),
         "median_per_viewer": float(np.median(np.bincount(rows.user, minlength=viewers))),
         "ties_at_last_timestamp": int(np.sum(at_last > 1)),
+        **({} if rows.plays is None else {"viewings": int(rows.plays.sum())}),
         "fingerprint": dataset.fingerprint,
     }
 

@@ -1,6 +1,7 @@
-"""Any Parquet or CSV file with the columns user, item, timestamp and, if there are any, ratings."""
+"""Any Parquet or CSV file with the columns user, item, timestamp and, if there are any, ratings or play counts."""
 
 import difflib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,14 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "item": ("item", "item_id", "itemid", "movie_id", "movieid", "title_id", "titleid"),
     "timestamp": ("timestamp", "ts", "time", "unix_timestamp"),
     "rating": ("rating", "stars"),
+    "count": ("count", "plays", "play_count", "playcount"),
 }
 """Accepted names of each column, compared in lower case; two of them in one file are refused."""
 
 _PANDAS_INDEX = "__index_level_0__"
 _CSV_SUFFIXES = {".csv": ",", ".tsv": "\t"}
 _PARQUET_SUFFIXES = (".parquet", ".pq")
+_OPTIONAL = ("rating", "count")
 SUFFIXES = (*_CSV_SUFFIXES, *_PARQUET_SUFFIXES)
 LOWEST, HIGHEST = 0.5, 5.0
 
@@ -34,7 +37,8 @@ def read(path: Path, now: int | None) -> Dataset:
     Args:
         path: ends in .csv, .tsv (both may be followed by .gz), .parquet or .pq; a header row names the columns.
             The user and item columns hold integers or text; timestamps are Unix seconds or of a date type;
-            ratings outside 0.5..5 are mapped linearly onto it, with a warning.
+            ratings outside 0.5..5 are mapped linearly onto it, with a warning; a count says how many viewings a row
+            stands for. In a file without ratings, rows that repeat are viewings too.
         now: Unix seconds; later timestamps are refused. None: not checked.
 
     Returns:
@@ -52,17 +56,11 @@ def read(path: Path, now: int | None) -> Dataset:
     warnings: tuple[str, ...] = ()
     if "rating" in column:
         rating, warnings = _stars(path.name, _numbers(path.name, "rating", table.column(column["rating"])))
-    raw = RawRatings(viewers, titles, user, title, timestamp, rating)
+    plays = _numbers(path.name, "count", table.column(column["count"])) if "count" in column else None
+    raw = RawRatings(viewers, titles, user, title, timestamp, rating, plays=plays)
     dataset = checked(path.name, f"the file {path.name}", raw, without_metadata(titles), "rated", now)
-    return Dataset(
-        dataset.name,
-        dataset.source,
-        dataset.viewers,
-        dataset.catalogue,
-        dataset.interactions,
-        (*warnings, *dataset.warnings),
-        ordered=not pa.types.is_date(table.column(column["timestamp"]).type),
-    )
+    ordered = not pa.types.is_date(table.column(column["timestamp"]).type)
+    return replace(dataset, warnings=(*warnings, *dataset.warnings), ordered=ordered)
 
 
 def _table(path: Path) -> pa.Table:
@@ -90,7 +88,7 @@ def _csv(suffix: str) -> pyarrow.csv.ParseOptions:
 
 
 def _columns(name: str, found: list[str]) -> dict[str, str]:
-    """Role (user, item, timestamp, rating) -> the file's column."""
+    """Role (user, item, timestamp, rating, count) -> the file's column."""
     listed = ", ".join(repr(column) for column in found)
     roles: dict[str, str] = {}
     for role, aliases in ALIASES.items():
@@ -99,8 +97,10 @@ def _columns(name: str, found: list[str]) -> dict[str, str]:
             raise DataError(f"{name} has {len(named)} columns for the {role} ({', '.join(named)}): keep one of them")
         if named:
             roles[role] = named[0]
-        elif role != "rating":
+        elif role not in _OPTIONAL:
             raise DataError(f"{name} has no {role} column (found: {listed}); call it one of {', '.join(aliases)}")
+    if "rating" in roles and "count" in roles:
+        raise DataError(f"{name} has ratings and counts: keep the one that says what its viewers like")
     unknown = [column for column in found if column not in roles.values() and column != _PANDAS_INDEX]
     if unknown:
         known = [alias for role, aliases in ALIASES.items() if role not in roles for alias in aliases]
@@ -108,7 +108,7 @@ def _columns(name: str, found: list[str]) -> dict[str, str]:
         meant = f"; did you mean {close[0]!r} by {unknown[0]!r}?" if close else ""
         raise DataError(
             f"{name} has columns backrow does not know ({', '.join(map(repr, unknown))}; found: {listed}): "
-            f"keep user, item, timestamp and, if there is one, rating{meant}"
+            f"keep user, item, timestamp and, if there is one, rating or count{meant}"
         )
     return roles
 

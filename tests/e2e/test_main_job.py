@@ -9,6 +9,7 @@ import pytest
 
 from backrow.privacy.bundle import open_bundle
 from backrow.privacy.errors import BackrowError, ScenarioError
+from backrow.simulations.pipeline import prepare
 from backrow.simulations.results import Results
 from backrow.simulations.runner import resume, run
 from backrow.simulations.scenario import Scenario
@@ -178,3 +179,34 @@ def test_a_run_that_fails_after_reserving_keeps_its_ledger_and_can_go_on(
     assert [row.hr_at_10 for row in resumed.rows] == [row.hr_at_10 for row in whole.rows]
     for name in ("manifest.json", "model.safetensors"):
         assert (tmp_path / "run" / "bundle" / name).read_bytes() == (tmp_path / "whole" / "bundle" / name).read_bytes()
+
+
+def test_plays_are_weighed_by_their_counts_from_file_to_list(tmp_path: Path) -> None:
+    draw = np.random.default_rng(7)
+    rows = []
+    for viewer in range(120):
+        shelf = draw.permutation(np.arange(viewer % 2, 40, 2))[:12]
+        rows += [f"v{viewer},t{title},{1_000_000 + at},{draw.integers(1, 9)}" for at, title in enumerate(shelf)]
+    path = tmp_path / "plays.csv"
+    path.write_text("\n".join(["user,item,timestamp,count", *rows]) + "\n")
+    clear = {"privacy": {"aggregation": "trusted"}, "model": {"rounds": 1}}
+    counted = scenario(path, "sequence", **{**clear, "data": {"path": str(path), "signals": "plays"}})
+    weights = prepare(counted).population.weights
+    assert set(np.round(weights, 9)) == set(np.round(1 + np.log(np.arange(1, 9)), 9))
+    released = []
+    for name, made in (("counted", counted), ("alike", scenario(path, "sequence", **clear))):
+        assert run(made, tmp_path / name, baselines=False).rows
+        released.append((tmp_path / name / "bundle" / "model.safetensors").read_bytes())
+    assert released[0] != released[1]
+
+
+def test_what_the_data_cannot_give_is_refused_before_anything_runs(views: Path, tmp_path: Path) -> None:
+    (tmp_path / "rated.csv").write_text("user,item,timestamp,rating\na,x,1,3\na,y,2,3\nb,x,1,3\nb,z,2,3\n")
+    rated = scenario(views, data={"path": str(tmp_path / "rated.csv"), "signals": "plays"})
+    with pytest.raises(ScenarioError, match="a row for every viewing"):
+        prepare(rated)
+    unordered = scenario(
+        views, data={"path": str(views), "order": "unknown"}, evaluation={"baselines": ["ease", "transitions"]}
+    )
+    with pytest.raises(ScenarioError, match="transitions use the order"):
+        prepare(unordered)

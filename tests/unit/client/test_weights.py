@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from backrow.client.events import EventKind, WatchEvent
-from backrow.client.weights import Preferences, confidence
+from backrow.client.weights import Preferences, confidence, plays_weight
 
 ROWS = {"a": 3, "b": 0, "c": 7}
 NOW, WINDOW = 1_000_000, 1000
@@ -242,3 +242,15 @@ def test_titles_that_are_known_and_do_not_count_are_passed() -> None:
     for preferences in (fold(*events), as_of_then(*events)):
         assert preferences.history.titles.tolist() == [ROWS["a"]]
         assert preferences.history.passed.tolist() == [ROWS["c"]]
+
+
+@pytest.mark.parametrize("plays", [1, 2, 7, 40])
+def test_a_count_of_plays_weighs_as_much_as_that_many_completions(plays: int) -> None:
+    done = [WatchEvent(EventKind.COMPLETE, at, "a") for at in range(plays)]
+    made = confidence(done, {"a": 0}, plays, 10).history.weights
+    np.testing.assert_allclose(plays_weight(np.array([plays])), made)
+
+
+def test_a_title_that_was_never_played_has_no_weight_to_ask_for() -> None:
+    with pytest.raises(ValueError, match="at least once"):
+        plays_weight(np.array([1, 0]))

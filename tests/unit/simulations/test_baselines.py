@@ -6,19 +6,24 @@ import pytest
 import scipy.sparse as sparse
 
 from backrow.simulations.baselines.base import Baseline
-from backrow.simulations.baselines.ease import Ease
+from backrow.simulations.baselines.ease import Ease, RecentEase
 from backrow.simulations.baselines.ials import ImplicitAls
+from backrow.simulations.baselines.ordered import faded, sequences
 from backrow.simulations.baselines.popularity import Popularity
 from backrow.simulations.baselines.puresvd import PureSvd
-from backrow.simulations.baselines.registry import make_baseline
+from backrow.simulations.baselines.registry import ORDERED, BaselineName, fitted, make_baseline
+from backrow.simulations.baselines.sasrec import SasRec
+from backrow.simulations.baselines.transitions import Transitions
+from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.datasets.registry import load
 from backrow.simulations.metrics import evaluate
 from backrow.simulations.splits import make_split
-from tests.unit.simulations.small_data import two_tastes
+from tests.unit.simulations.small_data import dataset, two_tastes
 
 TASTES = two_tastes()
 SPLIT = make_split(TASTES, "last")
 TRAIN = SPLIT.train.matrix(SPLIT.viewers, SPLIT.titles)
+PLACES = SPLIT.train.places(SPLIT.viewers, SPLIT.titles)
 ALL = np.arange(SPLIT.viewers, dtype=np.int32)
 PERSONAL: dict[str, Callable[[], Baseline]] = {
     "PureSVD": lambda: PureSvd(2),
@@ -128,3 +133,86 @@ def test_the_personal_baselines_reach_their_known_quality_on_the_real_1m(
     baseline = make_baseline(name).fit(split.train.matrix(split.viewers, split.titles))  # type: ignore[arg-type]
     assert evaluate(baseline.scores, split, "full").hr >= full
     assert evaluate(baseline.scores, split, "ncf").hr >= ncf
+
+
+def walks(viewers: int = 120, titles: int = 40) -> Dataset:
+    """Everybody watches seven titles in a circle, each from another one on: who is next hangs on the last alone."""
+    user, title = np.repeat(np.arange(viewers), 7), np.tile(np.arange(7), viewers)
+    return dataset(user.tolist(), ((user + title) % titles).tolist(), title.tolist(), titles=titles)
+
+
+ORDERLY: dict[str, Callable[[], Baseline]] = {
+    "transitions": lambda: Transitions(penalty=1.0),
+    "SASRec": lambda: SasRec(columns=16, window=8, batch=16, epochs=12, patience=12, step=0.01, dropout=0.0),
+}
+
+
+def test_places_count_from_the_title_watched_first() -> None:
+    data = dataset([0, 1, 0, 0], [2, 1, 0, 1], [30, 5, 10, 20], titles=4)
+    places = data.interactions.places(2, 4)
+    assert places.toarray().tolist() == [[1, 2, 3, 0], [0, 1, 0, 0]]
+    assert [history.tolist() for history in sequences(places)] == [[0, 1, 2], [1]]
+    np.testing.assert_allclose(faded(places, 2.0).toarray()[0], [np.exp(-1), np.exp(-0.5), 1, 0])
+
+
+def test_transitions_are_the_ridge_regression_of_the_next_title_on_those_before() -> None:
+    model = Transitions(penalty=2.0, memory=1.5, window=3).fit(PLACES)
+    contexts, following, now = [], [], []
+    for history in sequences(PLACES):
+        for place in range(1, len(history) + 1):
+            row = np.zeros(SPLIT.titles)
+            last = history[max(0, place - 3) : place][::-1]
+            row[last] = np.exp(-np.arange(len(last)) / 1.5)
+            row /= np.linalg.norm(row)
+            if place < len(history):
+                contexts.append(row)
+                following.append(np.eye(SPLIT.titles)[history[place]])
+        now.append(row)
+    c, t = np.array(contexts), np.array(following)
+    weights = np.linalg.solve(c.T @ c + 2.0 * np.eye(SPLIT.titles), c.T @ t)
+    np.testing.assert_allclose(model.scores(ALL), np.array(now) @ weights, atol=1e-9)
+
+
+def test_recent_ease_has_the_weights_of_ease_and_asks_about_what_was_watched_last() -> None:
+    weights = np.linalg.lstsq(TRAIN.toarray(), Ease(10.0).fit(TRAIN).scores(ALL), rcond=None)[0]
+    recent = RecentEase(10.0, memory=2.0).fit(PLACES).scores(ALL)
+    np.testing.assert_allclose(recent, faded(PLACES, 2.0).toarray() @ weights, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", list(ORDERLY))
+def test_a_baseline_of_order_finds_what_only_the_order_tells(name: str) -> None:
+    split = make_split(walks(), "last")
+    watched = split.train.matrix(split.viewers, split.titles)
+    everybody = np.arange(split.viewers, dtype=np.int32)
+
+    def found(scores: np.ndarray) -> float:
+        return float(np.mean(np.where(watched.toarray() > 0, -np.inf, scores).argmax(axis=1) == split.test))
+
+    ordered = ORDERLY[name]().fit(split.train.places(split.viewers, split.titles))
+    assert found(ordered.scores(everybody)) == 1.0
+    assert found(Ease(1.0).fit(watched).scores(everybody)) < 0.8
+
+
+@pytest.mark.parametrize("name", list(ORDERLY))
+def test_a_baseline_of_order_gives_the_same_bits_again_and_finite_scores_without_history(name: str) -> None:
+    places = sparse.vstack([PLACES, sparse.csr_array((1, SPLIT.titles))], format="csr")
+    everybody = np.arange(SPLIT.viewers + 1, dtype=np.int32)
+    first, second = (ORDERLY[name]().fit(places).scores(everybody) for _ in range(2))
+    assert np.array_equal(first, second)
+    assert np.all(np.isfinite(first))
+
+
+def test_sasrec_leaves_torchs_own_random_stream_alone() -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    SasRec(columns=4, epochs=1).fit(PLACES)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("name", ["popularity", *ORDERED])
+def test_fitted_gives_the_order_to_those_that_use_it(name: BaselineName) -> None:
+    split = make_split(dataset([0] * 4 + [1] * 4, [0, 1, 2, 3, 0, 2, 1, 3], [1, 2, 3, 4] * 2), "last")
+    baseline = fitted(name, 1, split.train, split.viewers, split.titles)
+    both = baseline.scores(np.arange(2, dtype=np.int32))  # the same titles in another order
+    assert baseline.ordered == (name in ORDERED) == (not np.allclose(both[0], both[1]))

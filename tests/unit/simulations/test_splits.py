@@ -143,3 +143,21 @@ def test_the_published_split_needs_its_files(data_dir: Path, tmp_path: Path, mon
     (tmp_path / "ml-1m/ml-1m.test.negative.xz").write_bytes(b"not xz")
     with pytest.raises(DataError, match="cannot be read"):
         make_split(data, "ncf")
+
+
+def test_where_viewings_repeat_the_title_that_was_new_last_is_asked_about(tmp_path: Path) -> None:
+    watched_in_order = {"ann": "abacadba", "bob": "aabb", "cat": "dccbc"}
+    rows = [f"{viewer},{title},{at}" for viewer, titles in watched_in_order.items() for at, title in enumerate(titles)]
+    (tmp_path / "plays.csv").write_text("\n".join(["user,item,timestamp", *rows]))
+    data = load(str(tmp_path / "plays.csv"))
+    split = make_split(data, "last")
+    assert [data.catalogue.ids[row] if row >= 0 else "" for row in split.test] == ["d", "", "b"]
+    assert [data.catalogue.ids[row] if row >= 0 else "" for row in split.validation] == ["c", "", "c"]
+    assert split.train.plays is not None
+    learned = [
+        {data.catalogue.ids[split.train.title[row]]: int(split.train.plays[row]) for row in rows}
+        for rows in (np.flatnonzero(split.train.user == viewer) for viewer in range(3))
+    ]
+    # Of ann and cat nothing from the new title on; of bob, who is not asked, everything.
+    assert learned == [{"a": 3, "b": 1, "c": 1}, {"a": 2, "b": 2}, {"d": 1, "c": 2}]
+    assert tuning_view(split).test.tolist() == split.validation.tolist()

@@ -196,3 +196,43 @@ def test_another_scale_of_ratings_is_mapped_onto_stars_with_a_warning(tmp_path: 
     assert data.interactions.rating is not None
     assert data.interactions.rating.tolist() == [0.5, 5.0, 2.75]
     assert "run from 0 to 100" in data.warnings[0]
+
+
+def test_counts_of_a_title_are_added_up_over_its_rows_and_the_latest_time_is_kept(tmp_path: Path) -> None:
+    rows = ["ann,x,300,5", "bob,x,200,4", "ann,x,100,1", "ann,y,50,2"]
+    data = load(csv(tmp_path, "\n".join(["user,item,timestamp,plays", *rows])))
+    assert data.interactions.plays is not None
+    assert data.interactions.plays.tolist() == [6, 4, 2]
+    assert data.interactions.timestamp.tolist() == [300, 200, 50]
+    assert any("12 viewings were merged into 3 counts" in warning for warning in data.warnings)
+
+
+def test_rows_that_repeat_are_viewings_where_there_are_no_ratings(tmp_path: Path) -> None:
+    rows = ["ann,x,300", "bob,x,200", "ann,x,100", "ann,y,50"]
+    data = load(csv(tmp_path, "\n".join(["user,item,timestamp", *rows])))
+    assert data.interactions.plays is not None
+    assert data.interactions.plays.tolist() == [2, 1, 1]
+    assert data.viewings is not None
+    assert len(data.viewings) == 4
+    once = load(csv(tmp_path, "user,item,timestamp\nann,x,300\nbob,x,200\nann,y,50\n"))
+    assert (once.interactions.plays, once.viewings) == (None, None)
+
+
+def test_how_often_something_was_watched_changes_the_fingerprint(tmp_path: Path) -> None:
+    def of(count: int) -> str:
+        return load(csv(tmp_path, f"user,item,timestamp,count\nann,x,300,{count}\nbob,y,200,1\n")).fingerprint
+
+    assert of(1) != of(2)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1.5", "", "1e9"])
+def test_a_count_that_is_no_number_of_viewings_is_refused(tmp_path: Path, count: str) -> None:
+    with pytest.raises(DataError, match="1 counts that are not whole numbers"):
+        load(csv(tmp_path, f"user,item,timestamp,count\nann,x,300,{count}\nbob,y,200,1\n"))
+
+
+def test_counts_that_are_text_and_counts_beside_ratings_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the count column is string"):
+        load(csv(tmp_path, "user,item,timestamp,count\nann,x,300,often\nbob,y,200,1\n"))
+    with pytest.raises(DataError, match="ratings and counts"):
+        load(csv(tmp_path, "user,item,timestamp,rating,count\nann,x,300,3,2\nbob,y,200,1,2\n"))
