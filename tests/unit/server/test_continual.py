@@ -133,6 +133,18 @@ def test_void_weeks_only_pass_and_nothing_at_all_is_known_before_the_first_relea
     assert not after.item_factors.any()
 
 
+def test_a_model_is_popularity_alone_until_what_follows_stands_out_of_the_noise() -> None:
+    program = ContinualProgram.start(SETTINGS, FEATURES, continual_schedule(SETTINGS))
+    draw = np.random.default_rng(8)
+    assert program.followers is not None
+    spread = program.followers.plans[0].noise_scale
+    for counted, known in ((0.2, False), (0.8, True)):
+        counts = np.full((TITLES, 1), counted * spread) + draw.random((TITLES, 1))
+        after = program.absorb(Query.POPULARITY, answered(counts))
+        after = after.absorb(Query.SEQUENCE, answered(1e3 * spread * draw.normal(size=(TITLES, 32))))
+        assert after.model().item_factors.any() == known
+
+
 def test_devices_are_asked_the_same_every_week_whatever_was_released() -> None:
     program = ContinualProgram.start(SETTINGS, FEATURES, continual_schedule(SETTINGS))
     before = program.ask(Query.SEQUENCE)
