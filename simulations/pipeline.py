@@ -97,18 +97,22 @@ def prepare(
         from backrow.simulations.generated_people import open_generated
 
         made = Prepared(*open_generated(scenario, told))
-        _refuse_orderless(scenario, made.dataset)
+        refuse_orderless(scenario, made.dataset)
         return made
     dataset = load(str(scenario.data.name or scenario.data.path), catalogue=scenario.data.catalogue, now=now)
-    _refuse_orderless(scenario, dataset)
+    refuse_orderless(scenario, dataset)
     split = make_split(dataset, scenario.data.split)
     if scenario.evaluation.tuning:
         split = tuning_view(split)
     return Prepared(dataset, split, people(scenario, dataset, split.train, split.test))
 
 
-def _refuse_orderless(scenario: Scenario, dataset: Dataset) -> None:
-    """Baselines that use the order of watching, where there is none."""
+def refuse_orderless(scenario: Scenario, dataset: Dataset) -> None:
+    """Stop baselines that use the order of watching, where there is none.
+
+    Raises:
+        ScenarioError: the scenario names one.
+    """
     asked = [name for name in scenario.evaluation.baselines if name in ORDERED]
     if asked and not order_declared(scenario, dataset):
         raise ScenarioError(
