@@ -77,7 +77,7 @@ audit-alone: stage ## verify a run from an environment with backrow[audit] only
 	@$(PYTHON) -m venv build/audit
 	@build/audit/bin/python -m pip install -q --disable-pip-version-check "$$(ls build/wheel/*.whl)[audit]"
 	@build/audit/bin/python -c 'from importlib.util import find_spec; assert not any(map(find_spec, ("torch", "flwr", "ray", "opacus")))'
-	@$(BIN)/backrow simulate examples/ml-100k.toml --no-baselines --set model.rounds=2 --out build/audit-run
+	@$(BIN)/backrow simulate examples/ml-100k.toml --no-baselines --set trainer=gradient --set model.rounds=2 --out build/audit-run
 	build/audit/bin/python -m backrow.privacy.audit verify build/audit-run --key build/audit-run/coordinator.pub
 	build/audit/bin/python -m backrow.privacy.audit tamper-demo build/audit-run
 

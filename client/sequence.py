@@ -18,7 +18,7 @@ from backrow.client.history import HistoryBlock, RawHistory
 FloatArray = NDArray[np.float64]
 
 LONGEST_WINDOW = 1024
-_NOTHING = 1e-12
+NOTHING = 1e-12
 """Length below which a context says nothing and is zero."""
 
 
@@ -114,4 +114,4 @@ def next_scores(
 def _unit_parts(rows: FloatArray, columns: int) -> FloatArray:
     parts = rows.reshape(len(rows), -1, columns)
     length = np.sqrt(np.einsum("tpc,tpc->tp", parts, parts))[:, :, None]
-    return np.where(length > _NOTHING, parts / np.maximum(length, _NOTHING), 0.0).reshape(rows.shape)
+    return np.where(length > NOTHING, parts / np.maximum(length, NOTHING), 0.0).reshape(rows.shape)

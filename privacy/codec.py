@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from backrow.privacy.errors import MalformedMessageError
 
 MAGIC = b"BKRW"
-VERSION = 2
+VERSION = 3
+Piece = bytes | memoryview
 _PREFIX = struct.Struct("<4sHBI")
 _DTYPES: dict[str, np.dtype[Any]] = {
     "f8": np.dtype("<f8"),
@@ -26,24 +27,27 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 }
 
 
-def pack(kind: int, header: dict[str, Any], arrays: dict[str, tuple[str, NDArray[Any]]]) -> bytes:
-    """Bytes of one message; `arrays`: name to (type code, array).
+def pack(kind: int, header: dict[str, Any], arrays: dict[str, tuple[str, NDArray[Any]]]) -> list[Piece]:
+    """Bytes of one message, in pieces to be joined; `arrays`: name to (type code, array).
+
+    The pieces of arrays that have the layout already are these arrays' own memory: join or hash them before anything is
+    written there.
 
     Raises:
         MalformedMessageError: an array holds NaN or infinity.
     """
-    parts = []
+    parts: list[Piece] = []
     listed = []
     for name, (code, array) in sorted(arrays.items()):
         if code == "f8" and not np.all(np.isfinite(array)):
             raise MalformedMessageError(f"array {name!r} holds NaN or infinity and is not sent")
         listed.append([name, code, list(array.shape)])
-        parts.append(np.ascontiguousarray(array, dtype=_DTYPES[code]).tobytes())
+        parts.append(np.ascontiguousarray(array, dtype=_DTYPES[code]).reshape(-1).view(np.uint8).data)
     text = json.dumps({**header, "arrays": listed}, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
-    return b"".join([_PREFIX.pack(MAGIC, VERSION, kind, len(text)), text, *parts])
+    return [_PREFIX.pack(MAGIC, VERSION, kind, len(text)), text, *parts]
 
 
-def unpack(data: bytes, kinds: int) -> tuple[int, dict[str, Any], dict[str, NDArray[Any]]]:
+def unpack(data: Piece, kinds: int) -> tuple[int, dict[str, Any], dict[str, NDArray[Any]]]:
     """Type, header and arrays of one message.
 
     Args:
@@ -64,7 +68,7 @@ def unpack(data: bytes, kinds: int) -> tuple[int, dict[str, Any], dict[str, NDAr
         raise MalformedMessageError(f"message type {kind} is unknown")
     offset = _PREFIX.size + length
     try:
-        header = json.loads(data[_PREFIX.size : offset], parse_constant=_no_constant, object_pairs_hook=_unique)
+        header = json.loads(bytes(data[_PREFIX.size : offset]), parse_constant=_no_constant, object_pairs_hook=_unique)
         listed = header.pop("arrays")
         arrays: dict[str, NDArray[Any]] = {}
         for name, code, shape in listed:
@@ -81,6 +85,13 @@ def unpack(data: bytes, kinds: int) -> tuple[int, dict[str, Any], dict[str, NDAr
     if offset != len(data):
         raise MalformedMessageError(f"the message has {len(data)} bytes, its header announces {offset}")
     return kind, header, arrays
+
+
+def version_of(data: Piece) -> int | None:
+    """What version these bytes say they have; None: they are no message."""
+    if len(data) < _PREFIX.size or data[: len(MAGIC)] != MAGIC:
+        return None
+    return int(_PREFIX.unpack_from(data)[1])
 
 
 def text(value: object) -> str:

@@ -42,6 +42,8 @@ class Correlation:
         separation: fewest releases from one such answer to the next; 1: they may follow one another.
         noise_multiplier: of the whole sequence, 1 / mu: standard deviation of z / (sensitivity of C * that of one sum).
         first: number of the round with its first release.
+        stride: rounds from one release to the next, 2 or more: others are asked in between; None: they follow one
+            another.
 
     Raises:
         UnsafePlanError: a value is out of range.
@@ -54,6 +56,7 @@ class Correlation:
     separation: int
     noise_multiplier: float
     first: int = 1
+    stride: int | None = None
 
     def __post_init__(self) -> None:
         if not 1 <= self.horizon <= LONGEST_HORIZON or not 0 <= self.bits <= MOST_BITS:
@@ -72,10 +75,10 @@ class Correlation:
                 f"participations and separation must be 1 to {self.horizon}, got {self.participations} and "
                 f"{self.separation}"
             )
-        if not 0 < self.noise_multiplier < math.inf or self.first < 1:
+        if not 0 < self.noise_multiplier < math.inf or self.first < 1 or (self.stride is not None and self.stride < 2):
             raise UnsafePlanError(
-                f"noise_multiplier must be positive and rounds count from 1, got {self.noise_multiplier} and "
-                f"{self.first}"
+                "noise_multiplier must be positive, rounds count from 1 and a stride from 2, got "
+                f"{self.noise_multiplier}, {self.first} and {self.stride}"
             )
 
     def place(self, round: int) -> int:
@@ -84,10 +87,15 @@ class Correlation:
         Raises:
             UnsafePlanError: none of them.
         """
-        place = round - self.first + 1
-        if not 1 <= place <= self.horizon:
-            raise UnsafePlanError(f"round {round} is not one of the {self.horizon} from round {self.first} on")
-        return place
+        steps, between = divmod(round - self.first, self.stride or 1)
+        if between or not 0 <= steps < self.horizon:
+            every = "" if self.stride is None else f", every {self.stride} rounds"
+            raise UnsafePlanError(f"round {round} is not one of the {self.horizon} from round {self.first} on{every}")
+        return steps + 1
+
+    def round_at(self, place: int) -> int:
+        """Number of the round with a release; the reverse of `place`."""
+        return self.first + (place - 1) * (self.stride or 1)
 
     def sensitivity(self, places: int | None = None) -> float:
         """Largest Frobenius norm of C g, where g is what one device adds: rows of norm <= 1, few and apart.

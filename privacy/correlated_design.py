@@ -83,6 +83,7 @@ def design(
     noise_multiplier: float,
     *,
     first: int = 1,
+    stride: int | None = None,
     bits: int = MOST_BITS,
 ) -> Correlation:
     """A correlation for a workload; its coefficients are rounded to the grid before their sensitivity is taken.
@@ -90,6 +91,7 @@ def design(
     Args:
         band: coefficients, 1..horizon.
         noise_multiplier: 1 / mu of the whole sequence.
+        first, stride: as `Correlation`.
 
     Raises:
         UnsafePlanError: as `Correlation`.
@@ -105,7 +107,7 @@ def design(
         case Matrix.OPTIMISED:
             chosen = _optimised(workload, horizon, band, participations, separation)
     grid = tuple(int(value) for value in np.rint(chosen * 2**bits))
-    return Correlation(grid, bits, horizon, participations, separation, noise_multiplier, first)
+    return Correlation(grid, bits, horizon, participations, separation, noise_multiplier, first, stride)
 
 
 def _series(workload: Workload, inverse: FloatArray) -> FloatArray:

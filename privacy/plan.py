@@ -230,14 +230,14 @@ class Schedule:
         for plan in self.rounds:
             if plan.correlation is None:
                 continue
-            first = plan.correlation.first
-            others = self.rounds[first - 1 : first - 1 + plan.correlation.horizon]
+            first, stride, horizon = plan.correlation.first, plan.correlation.stride or 1, plan.correlation.horizon
+            others = self.rounds[first - 1 : first + (horizon - 1) * stride : stride]
             alike = all(
                 (each.correlation, each.query, each.scale, each.rounding)
                 == (plan.correlation, plan.query, plan.scale, plan.rounding)
                 for each in others
             )
-            if len(others) < plan.correlation.horizon or not alike:
+            if len(others) < horizon or not alike:
                 raise UnsafePlanError("a sequence of correlated noise is committed whole, and asks one question only")
 
     @property

@@ -13,7 +13,8 @@ from backrow.privacy.errors import SignatureError
 SIGNATURE_BYTES = 64
 PUBLIC_KEY_BYTES = 32
 
-CALL = "backrow/call/1"
+CALL = "backrow/call/2"
+"""Over SHA-256 of a message, 32 bytes; 1 was over the message."""
 BUNDLE = "backrow/bundle/1"
 ENTRY = "backrow/entry/1"
 SECAGG_ADVERTISE = "backrow/secagg-advertise/1"

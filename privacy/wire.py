@@ -11,9 +11,9 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from backrow.privacy.codec import count, flag, number, pack, text, texts, unpack
+from backrow.privacy.codec import VERSION, Piece, count, flag, number, pack, text, texts, unpack, version_of
 from backrow.privacy.consent import Purpose, purpose_of
-from backrow.privacy.errors import BackrowError, MalformedMessageError
+from backrow.privacy.errors import BackrowError, MalformedMessageError, SignatureError
 from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.names import Names
 from backrow.privacy.plan import RoundPlan
@@ -132,6 +132,10 @@ def encode(message: Message) -> bytes:
         TypeError: the object is not a message (a raw history, for example).
         MalformedMessageError: it holds NaN or infinity, or a pseudonym that is none.
     """
+    return b"".join(_pieces(message))
+
+
+def _pieces(message: Message) -> list[Piece]:
     header: dict[str, Any]
     arrays: dict[str, tuple[str, NDArray[Any]]] = {}
     match message:
@@ -168,7 +172,7 @@ def encode(message: Message) -> bytes:
     return pack(_TYPES.index(type(message)), header, arrays)
 
 
-def decode(data: bytes) -> Message:
+def decode(data: Piece) -> Message:
     """The message in these bytes.
 
     Raises:
@@ -187,20 +191,30 @@ def decode(data: bytes) -> Message:
 
 
 def encode_signed(message: Message, key: SigningKey) -> bytes:
-    """`encode`, with the coordinator's signature in front."""
-    payload = encode(message)
-    return key.sign(CALL, payload) + payload
+    """`encode`, with the coordinator's signature in front: over SHA-256 of every byte that follows.
+
+    Ed25519 would read a message twice, by SHA-512, and a question is a megabyte. A forger would need two messages with
+    one SHA-256 (which every hash in the ledger rests on too), or a signature over another digest in this context.
+    """
+    pieces = _pieces(message)
+    return b"".join([key.sign(CALL, sha256(*pieces)), *pieces])
 
 
 def decode_signed(data: bytes, public_key: bytes) -> Message:
     """Check the signature, then `decode`.
 
     Raises:
-        SignatureError: not signed by the pinned coordinator.
+        SignatureError: not signed by the pinned coordinator, or by the rules of another version.
         MalformedMessageError: as `decode`.
     """
-    payload = data[SIGNATURE_BYTES:]
-    verify(public_key, CALL, payload, data[:SIGNATURE_BYTES])
+    payload = memoryview(data)[SIGNATURE_BYTES:]
+    try:
+        verify(public_key, CALL, sha256(payload), data[:SIGNATURE_BYTES])
+    except SignatureError as problem:
+        version = version_of(payload)
+        if version in (None, VERSION):
+            raise
+        raise SignatureError(f"{problem}; it says to be version {version}, this is {VERSION}: update both") from None
     return decode(payload)
 
 
@@ -237,7 +251,7 @@ def _build(kind: type[Message], header: dict[str, Any], arrays: dict[str, NDArra
             catalogue=text(header.pop("catalogue")),
             ledger=proof_in(header.pop("ledger")),
         )
-    values = arrays.pop("values").astype(np.int64)
+    values = arrays.pop("values").astype(np.int64, copy=False)
     run_id, round_number = text(header.pop("run")), count(header.pop("round"))
     query = Query(header.pop("query"))
     if kind is Contribution:

@@ -98,16 +98,18 @@ def plan_in(data: dict[str, Any]) -> RoundPlan:
 
 def _correlation_out(made: Correlation) -> list[Any]:
     schema = [made.horizon, made.participations, made.separation]
-    return [list(made.coefficients), made.bits, *schema, made.noise_multiplier, made.first]
+    # Absent where there is none: sequences without one are encoded as before.
+    gaps = [] if made.stride is None else [made.stride]
+    return [list(made.coefficients), made.bits, *schema, made.noise_multiplier, made.first, *gaps]
 
 
 def _correlation_in(field: object) -> Correlation:
     if not isinstance(field, list):
         raise ValueError(f"expected a list, got {field!r}")
-    coefficients, bits, horizon, participations, separation, noise_multiplier, first = field
+    coefficients, bits, horizon, participations, separation, noise_multiplier, first, *stride = field
     if not isinstance(coefficients, list):
         raise ValueError(f"expected a list, got {coefficients!r}")
     return Correlation(
         tuple(count(each) for each in coefficients), count(bits), count(horizon), count(participations),
-        count(separation), number(noise_multiplier), count(first),
+        count(separation), number(noise_multiplier), count(first), *map(count, stride),
     )  # fmt: skip

@@ -19,7 +19,7 @@ class Archive:
 
     def keep(self, number: int, noisy: IntArray) -> None:
         """Keep the noisy integers of a round, durably."""
-        write_durably(self._path(number), np.ascontiguousarray(noisy, dtype="<i8").tobytes())
+        write_durably(self._path(number), np.ascontiguousarray(noisy, dtype="<i8").reshape(-1).view(np.uint8).data)
 
     def load(self, number: int, digest: str, shape: tuple[int, int]) -> IntArray:
         """What was kept of a released round.

@@ -26,7 +26,7 @@ from backrow.privacy.plan import RoundPlan, Schedule
 from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire_plan import LedgerProof
-from backrow.server.budget import check_budget, spent_epsilon, spent_of
+from backrow.server.budget import added, check_budget, spent_epsilon, spent_of
 from backrow.server.cohort import Cohort
 from backrow.server.crowd import Crowds
 from backrow.server.policy import LedgerPolicy
@@ -42,20 +42,19 @@ class Book:
         closed: how every round so far ended, in order.
         participants: entry of a release to the pseudonyms invited; secret, for an auditor who is to see them.
         survivors: entry of a release to the pseudonyms in its sum, where that is known; secret like them.
-        seals: the sealed suppression lists.
+        seals, crowds: the sealed suppression lists, and who was seen in cohorts.
     """
 
     def __init__(
         self, ledger: Ledger, policy: LedgerPolicy, schedule: Schedule, epoch_key: bytes, clock: Callable[[], int]
     ) -> None:
         """Use `begin` or `resume`."""
-        self._ledger, self._policy, self._schedule = ledger, policy, schedule
-        self._clock = clock
+        self._ledger, self._policy, self._schedule, self._clock = ledger, policy, schedule, clock
         self._reserves: list[ReserveEntry] = []
         self._lines: dict[int, bytes] = {}
         self._open: Reservation | None = None
         self._purposes: tuple[Purpose, ...] = ()
-        self.seals, self._crowds = Seals(epoch_key), Crowds(epoch_key)
+        self.seals, self.crowds = Seals(epoch_key), Crowds(epoch_key)
         self._published: set[tuple[bytes, bytes]] = set()
         self.closed: list[Closed] = []
         self.participants: dict[int, Sequence[str]] = {}
@@ -143,7 +142,7 @@ class Book:
         entries = self._reserves[:rounds]
         if self._schedule.epsilon is None:
             return None
-        return spent_epsilon([entry.plan for entry in entries], self._schedule.delta, _added(entries))
+        return spent_epsilon([entry.plan for entry in entries], self._schedule.delta, added(entries))
 
     def purpose_of(self, plan: RoundPlan) -> Purpose:
         """What the schedule has committed a round to."""
@@ -161,9 +160,9 @@ class Book:
         return self.seals.people
 
     def reserve(
-        self, plan: RoundPlan, *, purpose: Purpose = Purpose.TRAIN, basis: Basis = Basis.SCHEDULED
+        self, plan: RoundPlan, *, purpose: Purpose = Purpose.TRAIN, basis: Basis = Basis.SCHEDULED, settled: bool = True
     ) -> Reservation:
-        """Set a round's budget aside, durably, before its first message.
+        """Set a round's budget aside, durably, before its first message; `settled` False: call `settle` before that.
 
         Raises:
             BookError: a round is still open; or this is not the schedule's next round; or the policy allows
@@ -173,13 +172,13 @@ class Book:
         if self._open is not None:
             raise BookError(f"round {self._open.round} is still open: release or void it first")
         self._check_place(plan, basis)
-        added = basis is Basis.ADDITION or _added(self._reserves)
-        check_budget(plan, purpose, self._reserves, self._schedule, self._policy.purposes, added)
+        filtered = basis is Basis.ADDITION or added(self._reserves)
+        check_budget(plan, purpose, self._reserves, self._schedule, self._policy.purposes, filtered)
         plans = [*(entry.plan for entry in self._reserves), plan]
-        entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule, added))
-        receipt = self._ledger.append(entry, self._now())
+        entry = ReserveEntry(purpose, plan, basis, spent_of(plans, self._schedule, filtered))
+        receipt = self._ledger.append(entry, self._now(), settled=settled)
         self._reserves.append(entry)
-        self._lines[receipt.index] = receipt.entry.encode()
+        self._lines[receipt.index] = receipt.line
         self._open = Reservation(plan.round, receipt.index)
         return self._open
 
@@ -197,12 +196,14 @@ class Book:
         provenance: Provenance,
         rule: Neighbourhood | None = None,
         survivors: tuple[str, ...] | None = None,
+        settled: bool = True,
     ) -> Receipt:
         """Record a release; the receipt is what `RoundSum.release` asks for.
 
         Args:
             rule: of the secure sum; None where edges are trusted.
             survivors: who is in a secure sum; None where edges add: then everyone invited counts.
+            settled: False: its checkpoint is on the way, see `settle`.
 
         Raises:
             OptOutError: one of them had opted out. Nothing is recorded: void the round.
@@ -210,13 +211,13 @@ class Book:
         self.seals.check(cohort.devices() if survivors is None else survivors)
         self._close_open(reservation)
         reserve = self._reserves[-1]
-        crowd = self._crowds.see(cohort, participants, reserve.plan, rule, *self.seals.current, survivors)
+        crowd = self.crowds.see(cohort, participants, reserve.plan, rule, *self.seals.current, survivors)
         entry = release_entry(
             reservation.index, reserve, self._schedule, crowd, provenance, bytes.fromhex(digest),
-            spent_of([reserve.plan], self._schedule), ZCDP if _added(self._reserves) else CLOSED_FORM, sentinels,
+            spent_of([reserve.plan], self._schedule), ZCDP if added(self._reserves) else CLOSED_FORM, sentinels,
         )  # fmt: skip
-        written = self._ledger.append(entry, self._now())
-        self.participants[written.index] = self._crowds.devices
+        written = self._ledger.append(entry, self._now(), settled=settled)
+        self.participants[written.index] = self.crowds.devices
         if survivors is not None:
             self.survivors[written.index] = tuple(sorted(survivors))
         receipt = Receipt(reservation.round, digest, written.index)
@@ -234,9 +235,13 @@ class Book:
         if (manifest, model) in self._published:
             return  # a resumed run writes the same bytes again
         self._published.add((manifest, model))
-        claim = spent_of([entry.plan for entry in self._reserves], self._schedule, _added(self._reserves))
+        claim = spent_of([entry.plan for entry in self._reserves], self._schedule, added(self._reserves))
         indices = tuple(receipt.index for receipt in receipts)
         self._ledger.append(PublicationEntry(self._schedule.run_id, indices, manifest, model, claim), self._now())
+
+    def settle(self) -> None:
+        """Wait until the checkpoint over everything recorded is on disk too. Raises: LedgerError: the disk refuses."""
+        self._ledger.settle()
 
     def close(self) -> None:
         """Let go of the files."""
@@ -286,14 +291,7 @@ class Book:
                     self._open = None
                 case PublicationEntry(manifest=manifest, model=model):
                     self._published.add((manifest, model))
-                case _:
-                    pass
         if not begun:
             raise BookError("the ledger was cut off before its schedule and nothing was asked: begin in a new folder")
         if self._open is not None:
             self.void(self._open, "the coordinator stopped while this round was open")
-
-
-def _added(entries: Sequence[ReserveEntry]) -> bool:
-    """With additions the cost of a round may depend on earlier releases: a filter, not the closed form."""
-    return any(entry.basis is Basis.ADDITION for entry in entries)

@@ -8,7 +8,7 @@ from backrow.privacy.accounting.sequences import events_of
 from backrow.privacy.accounting.zcdp import zcdp_epsilon
 from backrow.privacy.errors import BudgetExhaustedError
 from backrow.privacy.ledger.entries import ReserveEntry
-from backrow.privacy.ledger.parts import Purpose, PurposeBudget, Spent
+from backrow.privacy.ledger.parts import Basis, Purpose, PurposeBudget, Spent
 from backrow.privacy.plan import RoundPlan, Schedule
 
 
@@ -62,3 +62,8 @@ def check_budget(
                 f"round {plan.round} would bring {whose} to epsilon {spent:.4f}, more than the committed "
                 f"{limit:g}: it stops here with what is released"
             )
+
+
+def added(entries: Sequence[ReserveEntry]) -> bool:
+    """With additions the cost of a round may depend on earlier releases: a filter, not the closed form."""
+    return any(entry.basis is Basis.ADDITION for entry in entries)

@@ -25,6 +25,13 @@ class Crowds:
         self._committed: Commitment | None = None
         self.devices = Names.of(())
 
+    def commitment(self, cohort: Cohort) -> Commitment:
+        """To the pseudonyms of everyone invited; made anew only for another cohort than the last one."""
+        if self._committed is None or self.devices != cohort.devices():
+            self.devices = cohort.devices()
+            self._committed = PseudonymList(self._key, self.devices).commitment
+        return self._committed
+
     def see(
         self,
         cohort: Cohort,
@@ -44,10 +51,7 @@ class Crowds:
             opt_outs, sealed: the suppression list the cohort was checked against, and when it was sealed.
             survivors: who is in the sum; None where an edge adds and does not say.
         """
-        committed = self._committed
-        if committed is None or self.devices != cohort.devices():  # else the last one's, often, and it is long
-            self.devices = cohort.devices()
-            self._committed = committed = PseudonymList(self._key, self.devices).commitment
+        committed = self.commitment(cohort)
         return Crowd(
             invited=cohort.size,
             survived=participants,

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from backrow.privacy.correlated import noise_at
 from backrow.privacy.errors import MalformedMessageError, VoidRoundError
 from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.quantise import Rounding
@@ -20,6 +19,7 @@ from backrow.privacy.secagg.parameters import Neighbourhood
 from backrow.privacy.shares import largest_sum
 from backrow.privacy.wire import BlindSum, FloatArray, IntArray
 from backrow.server.cohort import Cohort
+from backrow.server.drawn import DrawnNoise
 from backrow.server.receipts import Receipt, Reservation
 
 
@@ -155,7 +155,7 @@ class OpenRound:
             self,
             answered=self.answered | {node},
             participants=self.participants + message.participants,
-            _total=self._total + message.values,
+            _total=self._total + message.values if self.answered else message.values,
         )
 
     def settle(self, values: IntArray, survivors: tuple[str, ...], rule: Neighbourhood) -> "OpenRound":
@@ -183,34 +183,20 @@ class OpenRound:
         if int(np.abs(values).max()) > largest_sum(plan.query.clip_norm, plan.scale, share, devices):
             raise MalformedMessageError(f"{who} a sum larger than clip norms allow")
 
-    def close(self, random: RandomSource, earlier: Callable[[int], RandomSource] | None = None) -> RoundSum | Void:
+    def close(
+        self, random: RandomSource | DrawnNoise, earlier: Callable[[int], RandomSource] | None = None
+    ) -> RoundSum | Void:
         """Noise the sum, or void the round if too few took part.
 
         Args:
-            random: the source of the noise; a seeded one only for a plan stamped `simulated`.
-            earlier: round number to the source of its draws, which noise that is correlated over rounds is made of.
+            random: the source of the noise, or what was drawn of it; `earlier`: as `DrawnNoise`.
 
         Raises:
-            ValueError: seeded noise for a plan that claims production, or no `earlier` for correlated noise.
+            ValueError: as `DrawnNoise`; or what was drawn is another round's, or was taken before.
         """
-        if random.simulated and not self.plan.simulated:
-            raise ValueError("seeded noise cannot carry a production claim: stamp the plan `simulated`")
+        drawn = random if isinstance(random, DrawnNoise) else DrawnNoise(self.plan, random, earlier)
+        noise = drawn.take(self.plan)
         if self.participants < self.plan.minimum:
             return Void(self.plan, f"{self.participants} devices took part, the minimum is {self.plan.minimum}")
-        noisy = self._total
-        if self.plan.noise is Noise.ONCE:
-            noisy = noisy + self.plan.sampler().sample(random, noisy.size).reshape(noisy.shape)
-        if self.plan.correlation is not None:
-            if earlier is None:
-                raise ValueError("correlated noise is made of the draws of every round of its sequence: pass `earlier`")
-            sequence, draws = self.plan.correlation, earlier
-            place = sequence.place(self.plan.round)
-            noise = noise_at(
-                sequence,
-                place,
-                self.plan.integer_sensitivity,
-                lambda each: draws(sequence.first + each - 1),
-                noisy.size,
-            )
-            noisy = noisy + noise.reshape(noisy.shape)
+        noisy = self._total if noise is None else np.add(noise, self._total, out=noise)
         return RoundSum(self.plan, noisy, self.participants, self.rule, self.survivors)

@@ -139,7 +139,7 @@ def commit_schedule(settings: RunSettings, training: QuerySchema | None) -> Sche
             settings.epsilon, settings.delta, shares, coordinates=sum(schema.dimension for schema in schemas)
         )
     plans = tuple(
-        _plan(settings, number, schema, multiplier)
+        round_plan(settings, number, schema, multiplier)
         for number, (schema, multiplier) in enumerate(zip(schemas, multipliers, strict=True), start=1)
     )
     return Schedule(settings.run_id, plans, settings.epsilon, settings.delta)
@@ -154,7 +154,8 @@ def omitted_of(settings: RunSettings) -> float:
     return math.ceil(Fraction(adversaries, settings.minimum) * 10**6) / 10**6
 
 
-def _plan(settings: RunSettings, number: int, schema: QuerySchema, multiplier: float) -> RoundPlan:
+def round_plan(settings: RunSettings, number: int, schema: QuerySchema, multiplier: float) -> RoundPlan:
+    """One round with noise of its own. Args: schema: sentinels included; multiplier: 0 claims no privacy."""
     noise = settings.noise if schema.query is Query.GRADIENT else settings.integer_noise
     omitted = omitted_of(settings) if noise is Noise.SHARES else 0.0
     if noise is Noise.SHARES or settings.aggregation is Aggregation.SECURE:

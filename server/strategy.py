@@ -1,8 +1,9 @@
 """The coordinator's rounds over a Flower grid: enrol, reserve, ask, add, noise, record, release."""
 
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from flwr.app import ConfigRecord, Message, RecordDict
 from flwr.serverapp import Grid
@@ -15,16 +16,22 @@ from backrow.privacy.randomness import RandomSource
 from backrow.privacy.secagg.parameters import Tolerance
 from backrow.privacy.signing import SigningKey
 from backrow.server.archive import Archive
+from backrow.server.aside import Aside
 from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
+from backrow.server.drawn import DrawnNoise
 from backrow.server.hosting import Hosting
+from backrow.server.outcome import Outcome as Outcome
+from backrow.server.outcome import RoundReport as RoundReport
 from backrow.server.programs.base import Answer
-from backrow.server.programs.model import ModelProgram
+from backrow.server.programs.program import Program
 from backrow.server.provenance import Provenances
 from backrow.server.questions import upload_bytes, with_sentinel_rows
 from backrow.server.round import OpenRound, Release, RoundSum, Void
 from backrow.server.secure import SecureCollection, Sent
 from backrow.server.suppression import SuppressionList
+
+__all__ = ["Coordinator", "Outcome", "RoundReport", "pack", "unpack"]
 
 START_TIMEOUT = 120.0
 """Seconds to wait for nodes to register."""
@@ -32,35 +39,8 @@ NODE_TIMEOUT = 3600.0
 """Seconds to wait for a node's answer; Flower reports dead nodes earlier."""
 
 
-@dataclass(frozen=True, slots=True)
-class RoundReport:
-    """What can be said of one round, for progress and the metrics table.
-
-    Attributes:
-        outcome: "released" or why not.
-        spent: epsilon of everything reserved so far; None where no privacy is claimed.
-        bytes_up: bytes one device uploads in this round.
-        masked: masked vectors that arrived; 0 where edges are trusted.
-    """
-
-    plan: RoundPlan
-    outcome: str
-    invited: int
-    participants: int
-    spent: float | None
-    bytes_up: int
-    seconds: float
-    masked: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a run left: its program after the last round, its releases and reports."""
-
-    program: ModelProgram
-    releases: tuple[Release, ...]
-    reports: tuple[RoundReport, ...]
-    stopped: str | None = None
+def _no_more(plan: RoundPlan, program: Program, releases: Sequence[Release]) -> None:
+    """Nothing follows a round but the next."""
 
 
 @dataclass(slots=True)
@@ -76,10 +56,12 @@ class Coordinator:
         nodes: how many nodes to wait for before the first round; later rounds take whoever is there.
         problems: what nodes did wrong, in sentences; filled while running.
         suppression: who has opted out, read anew in every round; None: opt-outs are not taken, the list stays empty.
+        after: called once every round is closed, rounds that are replayed included, with the program and all releases
+            up to there; may publish.
     """
 
     schedule: Schedule
-    program: ModelProgram
+    program: Program
     book: Book
     archive: Archive
     key: SigningKey
@@ -88,10 +70,12 @@ class Coordinator:
     nodes: int = 1
     problems: list[str] = field(default_factory=list)
     suppression: SuppressionList | None = None
+    after: Callable[[RoundPlan, Program, Sequence[Release]], None] = _no_more
     _hosting: Hosting = field(default_factory=Hosting)
     _provenances: Provenances = field(default_factory=Provenances)
     _releases: list[Release] = field(default_factory=list)
     _reports: list[RoundReport] = field(default_factory=list)
+    _aside: Aside = field(default_factory=Aside, init=False)
 
     def run(self, grid: Grid) -> Outcome:
         """Every round of the schedule, or as far as the budget and the population carry.
@@ -101,7 +85,14 @@ class Coordinator:
 
         Raises:
             SuppressionError: the list of opt-outs cannot be read. Nothing more is asked.
+            LedgerError: the disk refuses what the ledger holds.
         """
+        with self._aside:
+            outcome = self._run(grid)
+        self.book.settle()
+        return outcome
+
+    def _run(self, grid: Grid) -> Outcome:
         program, stopped = self._replay(), None
         self._await_nodes(grid)
         for plan in self.schedule.rounds[len(self.book.closed) :]:
@@ -109,7 +100,7 @@ class Coordinator:
             try:
                 # Enrolment asks for no data. Without enough devices nothing is reserved and nothing is asked.
                 cohort = self._enrol(grid, plan)
-                reservation = self.book.reserve(plan, purpose=self.book.purpose_of(plan))
+                reservation = self.book.reserve(plan, purpose=self.book.purpose_of(plan), settled=False)
             except (CohortError, BudgetExhaustedError) as problem:
                 stopped = str(problem)
                 break
@@ -119,8 +110,9 @@ class Coordinator:
             if plan.aggregation is Aggregation.SECURE:
                 closed, sent = self._collect_securely(grid, opened, program)
             else:
-                closed = self._collect(grid, opened, program).close(self.noise(plan.round), self.noise)
+                closed = self._collect(grid, opened, program)
             program = self._finish(closed, opened, program)
+            self.after(plan, program, tuple(self._releases))
             ended = closed.reason if isinstance(closed, Void) else "released"
             took_part = 0 if isinstance(closed, Void) else closed.participants
             self._report(plan, ended, cohort.size, took_part, sent, time.monotonic() - started)
@@ -128,30 +120,34 @@ class Coordinator:
         self._opted_out()  # whoever opted out after the last round stands in the ledger too
         return Outcome(program, tuple(self._releases), tuple(self._reports), stopped)
 
-    def _finish(self, closed: RoundSum | Void, opened: OpenRound, program: ModelProgram) -> ModelProgram:
+    def _finish(self, closed: RoundSum | Void, opened: OpenRound, program: Program) -> Program:
         """Record how the round ended; the program after it."""
         plan, query = opened.plan, opened.plan.query.query
         closed = self._heed_opt_outs(closed, opened.cohort)
         if isinstance(closed, Void):
             self.book.void(opened.reservation, closed.reason)
             return program.absorb(query, None)
+        digest = closed.digest()  # from here on nothing can be written to what is released
+        kept = self._aside.do(partial(self.archive.keep, plan.round, closed.noisy))
         after = program.absorb(query, _answer(closed))
         before, later = program.public_tensors(query), after.public_tensors(query)
-        self.archive.keep(plan.round, closed.noisy)
+        provenance, sentinels = self._provenances.of(program.settings, before, later), closed.sentinels
+        kept()  # on disk before the ledger says so
         receipt = self.book.release(
             opened.reservation,
             opened.cohort,
             closed.participants,
-            closed.digest(),
-            closed.sentinels,
-            self._provenances.of(program.settings, before, later),
+            digest,
+            sentinels,
+            provenance,
             closed.rule,
             closed.survivors,
+            settled=False,
         )
         self._releases.append(closed.release(receipt))
         return after
 
-    def _replay(self) -> ModelProgram:
+    def _replay(self) -> Program:
         """The program after the rounds that an earlier coordinator closed."""
         program = self.program
         for closed in self.book.closed:
@@ -166,6 +162,7 @@ class Coordinator:
                 answer = _answer(total)
                 ended = "released"
             program = program.absorb(plan.query.query, answer)
+            self.after(plan, program, tuple(self._releases))
             self._report(plan, ended, closed.participants, closed.participants, Sent(upload_bytes(plan)), 0.0)
         return program
 
@@ -221,7 +218,7 @@ class Coordinator:
         except OptOutError as problem:
             raise VoidRoundError(f"opted out before the sum was frozen: {problem}") from None
 
-    def _call(self, opened: OpenRound, program: ModelProgram) -> wire.RoundCall:
+    def _call(self, opened: OpenRound, program: Program) -> wire.RoundCall:
         """The round's question; whom it goes to is left empty."""
         plan = opened.plan
         question = program.ask(plan.query.query)
@@ -231,9 +228,10 @@ class Coordinator:
         size = opened.cohort.size
         return wire.RoundCall(plan, question.trainer, size, (), tensors, question.settings, catalogue, proof)
 
-    def _collect_securely(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> tuple[RoundSum | Void, Sent]:
+    def _collect_securely(self, grid: Grid, opened: OpenRound, program: Program) -> tuple[RoundSum | Void, Sent]:
         """The noisy sum of a round whose devices mask their answers, or why there is none; and what they sent."""
         plan, settings = opened.plan, program.settings
+        self.book.settle()  # the reservation, before the first message
         collection = SecureCollection(
             opened.cohort,
             self._call(opened, program),
@@ -252,9 +250,13 @@ class Coordinator:
             closed = Void(plan, str(problem))
         return closed, collection.sent
 
-    def _collect(self, grid: Grid, opened: OpenRound, program: ModelProgram) -> OpenRound:
+    def _collect(self, grid: Grid, opened: OpenRound, program: Program) -> RoundSum | Void:
+        """The noisy sum of a round whose edges add. What does not need their answers is made while they train."""
         plan, call, nodes = opened.plan, self._call(opened, program), opened.cohort.nodes.items()
+        drawn = self._aside.do(lambda: DrawnNoise(plan, self.noise(plan.round), self.noise))
+        seen = self._aside.do(lambda: self.book.crowds.commitment(opened.cohort))
         calls = {node: wire.encode_signed(replace(call, devices=names), self.key) for node, names in nodes}
+        self.book.settle()  # the reservation, before the first message
         for node, message in self._exchange(grid, wire.ANSWER_ACTION, calls):
             try:
                 if not isinstance(message, wire.BlindSum):
@@ -262,7 +264,8 @@ class Coordinator:
                 opened = opened.add(node, message)
             except MalformedMessageError as problem:
                 self.problems.append(f"round {plan.round}: {problem}")
-        return opened
+        seen()
+        return opened.close(drawn())
 
     def _exchange(self, grid: Grid, action: str, calls: Mapping[int, bytes]) -> Iterable[tuple[int, wire.Message]]:
         messages = [Message(pack(data), node, action) for node, data in calls.items()]

@@ -10,6 +10,7 @@ import typer
 from backrow.privacy.errors import BackrowError
 from backrow.simulations import (
     cli_budget,
+    cli_continual,
     cli_data,
     cli_opting_out,
     cli_recommend,
@@ -107,6 +108,7 @@ app.command(name="recommend", epilog="Example: backrow recommend --run runs/ml-1
 )
 app.command(name="retrain-from", epilog="Example: backrow retrain-from runs/first --terms")(cli_retrain.retrain_from)
 app.command(name="weekly", epilog="Example: backrow weekly examples/weekly.toml")(cli_weekly.weekly)
+app.command(name="continual", epilog="Example: backrow continual examples/churn.toml")(cli_continual.continual)
 app.command(name="opt-out-cost", epilog="Example: backrow opt-out-cost examples/ml-1m.toml --rates 0,.3,.6,.9")(
     cli_opting_out.opt_out_cost
 )

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backrow.client.model import PublicModel
-from backrow.client.sequence import context_of
 from backrow.client.training.evaluation import personal_scores
 from backrow.privacy.plan import RoundPlan
 from backrow.privacy.queries import Metric
 from backrow.privacy.units import PrivacyClaim
 from backrow.server.programs.metrics import Estimate, ReleasedMetrics
 from backrow.simulations.baselines.registry import fitted
+from backrow.simulations.engine.sequence import contexts_now
+from backrow.simulations.engine.shard import Shard
 from backrow.simulations.metrics import Scorer, evaluate
 from backrow.simulations.pipeline import Prepared
 from backrow.simulations.population import Population
@@ -31,14 +32,14 @@ def model_scorer(model: PublicModel, population: Population, sample: NDArray[np.
     Args:
         sample: as `Prepared`.
     """
-    factors = np.asarray(model.item_factors, dtype=np.float64)
+    factors, shard = np.asarray(model.item_factors, dtype=np.float64), Shard.of(population)
 
     def score(viewers: NDArray[np.int32]) -> NDArray[np.float64]:
         slots = viewers if sample is None else sample[viewers]
-        block = [population.history(int(slot)) for slot in slots]
         if model.embedding is not None and model.memory is not None:
-            contexts = np.array([context_of(model.embedding, history, model.memory) for history in block])
-            return np.asarray(model.popularity + contexts.reshape(len(block), -1) @ factors.T)
+            contexts = contexts_now(model.embedding, model.memory, shard, slots)
+            return np.asarray(model.popularity + contexts @ factors.T)
+        block = [population.history(int(slot)) for slot in slots]
         return personal_scores(factors, model.popularity, block, model.alpha0, model.ridge, item_gram=model.item_gram)
 
     return score

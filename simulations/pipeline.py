@@ -184,7 +184,9 @@ def people(
         _starts([len(history.passed) for history in histories]),
         np.concatenate([history.passed for history in histories]),
         *who,
-        np.concatenate([np.zeros(0, np.int32) if h.order is None else h.order for h in histories]),
+        None
+        if scenario.data.order == "unknown"
+        else np.concatenate([h.order for h in histories if h.order is not None]),
     )
 
 

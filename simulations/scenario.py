@@ -29,7 +29,8 @@ def _none_word(value: object) -> object:
     return None if value == NO_PRIVACY else value
 
 
-def _as_tuple(value: object) -> object:
+def as_tuple(value: object) -> object:
+    """TOML knows lists only."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -195,8 +196,8 @@ class EvaluationSection(Section):
         sample: devices of a generated population that models are measured on, a public random sample.
     """
 
-    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(_as_tuple)] = Field(("full", "ncf"), min_length=1)
-    baselines: Annotated[tuple[BaselineName, ...], BeforeValidator(_as_tuple)] = (
+    protocols: Annotated[tuple[ProtocolName, ...], BeforeValidator(as_tuple)] = Field(("full", "ncf"), min_length=1)
+    baselines: Annotated[tuple[BaselineName, ...], BeforeValidator(as_tuple)] = (
         "popularity",
         "puresvd",
         "ease",
@@ -267,13 +268,13 @@ class Scenario(Section):
     def to_toml(self) -> str:
         """The resolved scenario as TOML; `scenario_file.load_scenario` reads it back to an equal one."""
         told = self.model_dump(mode="json", exclude=None if self.data.name == GENERATED else {"generated"})
-        return tomli_w.dumps(_without_none(told))
+        return tomli_w.dumps(without_none(told))
 
 
-def _without_none(table: dict[str, Any]) -> dict[str, Any]:
+def without_none(table: dict[str, Any]) -> dict[str, Any]:
     """TOML has no null: a key left out takes its default, which for these keys is None."""
     return {
-        key: _without_none(value) if isinstance(value, dict) else value
+        key: without_none(value) if isinstance(value, dict) else value
         for key, value in table.items()
         if value is not None
     }

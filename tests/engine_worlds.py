@@ -23,7 +23,7 @@ FINE = 2.0**36
 
 
 def generated(devices: int = 300, titles: int = 60, seed: int = 5) -> Population:
-    """Random histories of random weights; some devices have none, some watched everything, some withhold."""
+    """Random histories of random weights and order; some devices have none, some watched everything, some withhold."""
     rng = np.random.default_rng(seed)
     sizes = rng.integers(1, titles // 2, devices)
     sizes[::17], sizes[3::41] = 0, titles
@@ -42,6 +42,7 @@ def generated(devices: int = 300, titles: int = 60, seed: int = 5) -> Population
         rng.random(int(starts[-1])) < 0.3, rng.random(devices) < 0.9, fresh,
         np.concatenate([[0], np.cumsum([len(own) for own in passed])]).astype(np.int64),
         np.array([title for own in passed for title in own], dtype=np.int32), no, no,
+        np.concatenate([rng.permutation(size) for size in sizes]).astype(np.int32),
     )  # fmt: skip
 
 
@@ -62,13 +63,22 @@ def question(trainer: str, titles: int, population: int, *, columns: int = 6, fi
         case "eval":
             query, clip_norm, columns = Query.EVAL, math.sqrt(len(Metric)), 1
             tensors, settings = {"factors": factors, "popularity": np.arange(titles)[::-1, None] / 2.0}, NUMBERS
+        case "sequence":
+            query, clip_norm = Query.SEQUENCE, 1.0
+            tensors, settings = {"embedding": factors}, {"decay": 0.7, "window": 5.0, "columns": float(columns)}
+        case "eval-sequence":  # two embeddings side by side
+            query, clip_norm, settings = Query.EVAL, math.sqrt(len(Metric)), {"decay": 0.7, "window": 5.0}
+            settings["columns"] = columns / 2
+            embedding, columns = rng.normal(size=(titles, columns)), 1
+            popularity = np.arange(titles)[::-1, None] / 40.0
+            tensors = {"factors": factors, "embedding": embedding, "popularity": popularity}
         case _:
             query, clip_norm = Query.GRADIENT, 6.0 if trainer == "gradient" else 0.15
             tensors, settings = {"factors": factors}, NUMBERS
             local = {"learning_rate": 0.02, "batch": 4, "negatives": 3, "epochs": 2}
             settings = settings | {f"sgd_{name}": float(value) for name, value in local.items()}
     scale = 2.0 ** round(np.log2((FINE if fine else 2.0**24) / clip_norm))
-    rows = len(Metric) if trainer == "eval" else titles
+    rows = len(Metric) if query is Query.EVAL else titles
     made: RoundPlan = builders.plan(
         query, rows, columns, clip_norm=clip_norm, scale=scale, population=population, number=4
     )

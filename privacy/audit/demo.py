@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from backrow.privacy.audit.evidence import POLICY, PUBLIC_KEY, RELEASES, Seen, Witnesses, open_lines
+from backrow.privacy.audit.evidence import LISTS, POLICY, PUBLIC_KEY, RELEASES, Lists, Seen, Witnesses, open_lines
 from backrow.privacy.audit.findings import Finding
 from backrow.privacy.audit.forgery import Copy
 from backrow.privacy.audit.tamper import TAMPERINGS, Tampering
@@ -60,7 +60,8 @@ def tamper_demo(
         entries = tuple(decode_entry(line.removesuffix(b"\n")) for line in lines)
     source = run if run.is_dir() else run.parent
     kept = source / RELEASES
-    honest = Copy.of(entries, right, wrong, kept if any(kept.glob("*")) else None)
+    secret = Lists.parse((source / LISTS).read_bytes()) if (source / LISTS).is_file() else None
+    honest = Copy.of(entries, right, wrong, kept if any(kept.glob("*")) else None, secret)
     if honest.kept is not None:
         shutil.copytree(kept, folder / _KEPT)
     if (source / POLICY).is_file():

@@ -28,6 +28,7 @@ class Copy:
         kept: folder of the released integers; None if there is none. Nothing is written there.
         changed: files of it that are to be others, and those to be taken out (None).
         lists: what is handed over beside it; None: nothing.
+        secret: the run's own lists, that a forger in the coordinator's place has; None: not at hand.
         right, wrong: the key that plays the coordinator's, and somebody else's.
     """
 
@@ -39,17 +40,23 @@ class Copy:
     kept: Path | None = None
     changed: Mapping[str, bytes | None] = field(default_factory=dict)
     lists: Lists | None = None
+    secret: Lists | None = None
 
     @classmethod
     def of(
-        cls, entries: tuple[SignedEntry, ...], right: SigningKey, wrong: SigningKey, kept: Path | None = None
+        cls,
+        entries: tuple[SignedEntry, ...],
+        right: SigningKey,
+        wrong: SigningKey,
+        kept: Path | None = None,
+        secret: Lists | None = None,
     ) -> "Copy":
         """The copy of a ledger, signed anew; its first entry names the new key."""
         bodies = tuple(
             replace(each.body, coordinator=right.public) if isinstance(each.body, PolicyEntry) else each.body
             for each in entries
         )
-        return replace(signed_copy(entries, bodies, right, right, wrong), kept=kept)
+        return replace(signed_copy(entries, bodies, right, right, wrong), kept=kept, secret=secret)
 
     @property
     def origin(self) -> str:
@@ -62,7 +69,8 @@ class Copy:
 
     def resigned(self, bodies: tuple[Body, ...]) -> "Copy":
         """The same coordinator with other entries, under a new checkpoint: a lie with the right key."""
-        return replace(signed_copy(self.entries, bodies, self.right, self.right, self.wrong), kept=self.kept)
+        made = signed_copy(self.entries, bodies, self.right, self.right, self.wrong)
+        return replace(made, kept=self.kept, secret=self.secret)
 
     def swap(self, index: int, **changes: object) -> "Copy":
         """A lie with the right key about one entry."""

@@ -9,7 +9,7 @@ from backrow.privacy.audit.forgery import Copy
 from backrow.privacy.audit.kept import file_name
 from backrow.privacy.consent import EVERYTHING, ConsentRecord, OptOutRequest, sign_opt_out, sign_record
 from backrow.privacy.ledger.entries import EnrolmentEntry, OptOutEntry, ReleaseEntry
-from backrow.privacy.ledger.pseudonyms import EMPTY, PseudonymList, key_commitment
+from backrow.privacy.ledger.pseudonyms import PseudonymList, key_commitment
 from backrow.privacy.ledger.signed_entry import SignedEntry
 from backrow.privacy.signing import SigningKey
 from backrow.privacy.statements import Statement, digest
@@ -57,19 +57,30 @@ def taken_off_by_another(copy: Copy) -> Copy | None:
     return _two_lists(copy, (Statement(_OWNER, record.at, sign_record(record, copy.wrong), record),))
 
 
-def _two_lists(copy: Copy, lifting: tuple[Statement, ...]) -> Copy:
-    """A made-up owner at the end of the ledger: on a list that is sealed, and not on the one after it."""
+def _two_lists(copy: Copy, lifting: tuple[Statement, ...]) -> Copy | None:
+    """A made-up owner at the end of the ledger: on a list that is sealed, and not on the one after it.
+
+    Who is on the last honest list stays on both. None where the ledger commits to statements that are not at hand.
+    """
+    sealed = [each for each in copy.entries if isinstance(each.body, OptOutEntry)]
+    before = copy.secret.statements or () if copy.secret is not None else ()
+    others = copy.secret.opt_outs.get(sealed[-1].index, ()) if copy.secret is not None and sealed else ()
+    committed = [each.body.statements for each in sealed[-1:] if isinstance(each.body, OptOutEntry)]
+    if committed not in ([], [None], [digest(before)]):
+        return None
     secret, hers, now = sha256(copy.note).digest(), SigningKey(sha256(copy.lines[0]).digest()), copy.entries[-1].time
     record = ConsentRecord(hers.public, EVERYTHING, False, 1, now)
     asked = Statement(_OWNER, now, sign_opt_out(OptOutRequest(record, _OWNER), hers), record)
-    lines = tuple(each.line() for each in (asked, *lifting))
+    lines = (*before, *(each.line() for each in (asked, *lifting)))
     enrolled = copy.first(EnrolmentEntry)
     devices = enrolled.body.devices if enrolled is not None and isinstance(enrolled.body, EnrolmentEntry) else 1
-    on, place = PseudonymList(secret, [_OWNER]).commitment, len(copy.entries) + 1
+    on, off = (PseudonymList(secret, names).commitment for names in ([*others, _OWNER], others))
+    place = len(copy.entries) + 1
     bodies = (
         EnrolmentEntry(devices, key_commitment(secret)),
-        OptOutEntry(on.size, on.root, now, digest(lines[:1])),
-        OptOutEntry(EMPTY.size, EMPTY.root, None, digest(lines)),
+        OptOutEntry(on.size, on.root, now, digest(lines[: len(before) + 1])),
+        OptOutEntry(off.size, off.root, None, digest(lines)),
     )
     lied = copy.resigned((*(each.body for each in copy.entries), *bodies))
-    return replace(lied, lists=Lists((secret,), opt_outs={place: (_OWNER,), place + 1: ()}, statements=lines))
+    named = {place: (*others, _OWNER), place + 1: tuple(others)}
+    return replace(lied, lists=Lists((secret,), opt_outs=named, statements=lines))

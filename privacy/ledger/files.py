@@ -29,7 +29,7 @@ def read_files(folder: Path) -> LedgerFiles:
     return LedgerFiles(tuple(line[:-1] for line in lines), tail, note)
 
 
-def write_durably(path: Path, data: bytes) -> None:
+def write_durably(path: Path, data: bytes | memoryview) -> None:
     """Replace a file in one step; it is on disk when this returns."""
     draft = path.with_name(f".{path.name}")
     with FileIO(draft, "wb") as file:
@@ -51,7 +51,7 @@ def lines_of(file: BinaryIO) -> Iterator[bytes]:
         yield line
 
 
-def write_all(file: FileIO, data: bytes) -> None:
+def write_all(file: FileIO, data: bytes | memoryview) -> None:
     """Write every byte; the file is not buffered."""
     rest = memoryview(data)
     while rest:

@@ -74,10 +74,12 @@ class Receipt:
 
     Attributes:
         leaf: hash of its line, 32 bytes.
+        line: as it stands there, without its newline.
     """
 
     entry: SignedEntry
     leaf: bytes
+    line: bytes
 
     @property
     def index(self) -> int:
@@ -153,9 +155,9 @@ def open_entry(line: bytes, public_key: bytes) -> SignedEntry:
     return entry
 
 
-def receipt_for(entry: SignedEntry, line: bytes | None = None) -> Receipt:
+def receipt_for(entry: SignedEntry, line: bytes) -> Receipt:
     """The receipt of an entry that is in the ledger, whose line is this. For `store` only."""
-    return Receipt(entry, leaf_hash(entry.encode() if line is None else line))
+    return Receipt(entry, leaf_hash(line), line)
 
 
 def _payload(origin: str, index: int, time: int, body: Body) -> bytes:

@@ -2,13 +2,18 @@
 
 An append is done when it returns: the lines are written and synced, then a new checkpoint replaces the old
 one in one step. What a crash leaves, at any byte, `recovery` puts right when the ledger is opened.
+
+Lines that are on disk are never forgotten, with or without their checkpoint: so whoever has something else to do may
+have the checkpoint written meanwhile (`settled=False`), and `settle` before the ledger is shown to anybody.
 """
 
 import os
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
+from typing import NoReturn
 
 from backrow.privacy.errors import ClockError, DamagedLedgerError, LedgerError
 from backrow.privacy.ledger.checkpoint import Checkpoint, open_checkpoint
@@ -47,6 +52,8 @@ class Ledger:
         self._time = 0
         self._note = b""
         self._file: FileIO | None = None
+        self._writer: ThreadPoolExecutor | None = None
+        self._unsettled: Future[None] | None = None
         self.repair: Repair | None = None
 
     @classmethod
@@ -140,18 +147,19 @@ class Ledger:
         """Hashes of all entries, for `View.advance_by_leaves`."""
         return tuple(map(self._tree.leaf, range(self.size)))
 
-    def append(self, body: Body, time: int) -> Receipt:
+    def append(self, body: Body, time: int, *, settled: bool = True) -> Receipt:
         """Add one entry; it is on disk, under a signed checkpoint, when this returns.
 
         Args:
             time: Unix seconds, not before the last entry's.
+            settled: False: it is on disk when this returns, and its checkpoint is on the way; see `settle`.
 
         Raises:
             as `append_all`.
         """
-        return self.append_all([body], time)[0]
+        return self.append_all([body], time, settled=settled)[0]
 
-    def append_all(self, bodies: Sequence[Body], time: int) -> tuple[Receipt, ...]:
+    def append_all(self, bodies: Sequence[Body], time: int, *, settled: bool = True) -> tuple[Receipt, ...]:
         """Add entries together, with one checkpoint.
 
         If the process dies meanwhile, the first of them may be found when the ledger is opened again, and not
@@ -164,6 +172,7 @@ class Ledger:
         """
         if self._file is None:
             raise LedgerError("the ledger is closed: open it again, which also repairs an unfinished entry")
+        self.settle()
         if time < self._time:
             raise ClockError(f"the clock runs {self._time - time} s behind the last entry: set it; nothing was written")
         signed = [
@@ -177,13 +186,26 @@ class Ledger:
             for receipt in receipts:
                 self._tree.append(receipt.leaf)
             self._time = time
-            self._sign()
+            if settled:
+                self._sign()
+            else:
+                self._sign_aside()
         except BaseException as problem:
-            self.close()  # what is on disk is known again only after the ledger was opened anew
-            if isinstance(problem, OSError):
-                raise LedgerError(f"the ledger was not written ({problem.strerror}): open it again") from None
-            raise
+            self._give_up(problem)
         return receipts
+
+    def settle(self) -> None:
+        """Wait until the checkpoint over all entries is on disk.
+
+        Raises:
+            LedgerError: the disk refused: open the ledger again before anything else.
+        """
+        pending, self._unsettled = self._unsettled, None
+        if pending is not None:
+            try:
+                pending.result()
+            except BaseException as problem:
+                self._give_up(problem)
 
     def entries(self) -> Iterator[SignedEntry]:
         """All entries, read from the file."""
@@ -216,13 +238,17 @@ class Ledger:
         """
         if self._file is None:
             raise LedgerError("the ledger is closed: open it again")
+        self.settle()
         note = Note.parse(self._note).with_signature(signature)
         note.verified([witness])
         write_durably(self._folder / CHECKPOINT, note.encode())
         self._note = note.encode()
 
     def close(self) -> None:
-        """Let others open it. Nothing is written."""
+        """Let others open it. Nothing is written but a checkpoint that is on its way."""
+        if self._writer is not None:
+            self._writer.shutdown()
+            self._writer = None
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -239,9 +265,25 @@ class Ledger:
         self.close()
 
     def _sign(self) -> None:
-        note = Checkpoint(self._signer.name, self.size, self._tree.root()).sign(self._signer).encode()
+        note = self._signed()
         write_durably(self._folder / CHECKPOINT, note)
         self._note = note
+
+    def _sign_aside(self) -> None:
+        """As `_sign`; the checkpoint is written by a thread, one at a time."""
+        if self._writer is None:
+            self._writer = ThreadPoolExecutor(1, thread_name_prefix="backrow-ledger")
+        self._note = self._signed()
+        self._unsettled = self._writer.submit(write_durably, self._folder / CHECKPOINT, self._note)
+
+    def _signed(self) -> bytes:
+        return Checkpoint(self._signer.name, self.size, self._tree.root()).sign(self._signer).encode()
+
+    def _give_up(self, problem: BaseException) -> NoReturn:
+        self.close()  # what is on disk is known again only after the ledger was opened anew
+        if isinstance(problem, OSError):
+            raise LedgerError(f"the ledger was not written ({problem.strerror}): open it again") from None
+        raise problem
 
 
 def _checkpoint(note: bytes) -> Checkpoint:

@@ -19,10 +19,11 @@ _LEAF, _NODE = b"\x00", b"\x01"
 _MANY, _CHUNK = 256, 65_536
 
 
-def sha256(data: bytes) -> bytes:
-    """SHA-256, 32 bytes."""
+def sha256(*data: bytes | memoryview) -> bytes:
+    """SHA-256 of these end to end, 32 bytes."""
     digest = Hash(SHA256())  # not hashlib: it would load a second OpenSSL into the device SDK
-    digest.update(data)
+    for part in data:
+        digest.update(part)
     return digest.finalize()
 
 

@@ -63,12 +63,8 @@ class SequenceProgram:
         """What the round says of who follows what. A void round only passes."""
         if answer is None:
             return self
-        embedding, share = self._next_embedding(), self._share
-        moments = _moments(embedding, share)
-        scale, turn = np.linalg.eigh(moments * (self.counts.sum() / max(np.trace(moments), 1e-300)))
-        scale = np.maximum(scale, max(LEAST_MOMENT * scale.max(), 1e-300))
-        described = _centred(self.metadata, share)[:, :DESCRIBED]
-        found = shrunk(answer.values @ turn, scale, share, described, answer.noise_scale) @ turn.T
+        embedding = self._next_embedding()
+        found = followers_of(answer.values, answer.noise_scale, self.counts, embedding, self.metadata)
         return replace(self, embeddings=(*self.embeddings, embedding), followers=(*self.followers, found))
 
     def item_factors(self) -> FloatArray:
@@ -104,6 +100,25 @@ class SequenceProgram:
         ridge = 1e-9 * np.eye(former.shape[1])
         off = np.linalg.solve(_moments(former, share) + ridge, former.T @ (share[:, None] * learned))
         return _centred(learned - former @ off, share)
+
+
+def followers_of(
+    sums: FloatArray, noise_scale: float, counts: FloatArray, embedding: FloatArray, metadata: FloatArray
+) -> FloatArray:
+    """R of one noisy sum, per unit of probability, shape (titles, columns of `embedding`).
+
+    Args:
+        sums: S, shape (titles, columns), noise of sd `noise_scale` on every entry.
+        counts: expected true counts, shape (titles,), > 0, in the unit of what the sums count.
+        embedding: W, that contexts were made of.
+        metadata: what an estimate is shrunk towards.
+    """
+    share = counts / counts.sum()
+    moments = _moments(embedding, share)
+    scale, turn = np.linalg.eigh(moments * (counts.sum() / max(np.trace(moments), 1e-300)))
+    scale = np.maximum(scale, max(LEAST_MOMENT * scale.max(), 1e-300))
+    described = _centred(metadata, share)[:, :DESCRIBED]
+    return np.asarray(shrunk(sums @ turn, scale, share, described, noise_scale) @ turn.T)
 
 
 def crossed_factors(features: FloatArray) -> FloatArray:

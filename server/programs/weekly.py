@@ -73,6 +73,19 @@ def weekly_schedule(
         UnsafePlanError: no budget, a secure sum or noise in shares, or no grid on which the noise can be sampled.
         ValueError: a setting is out of range.
     """
+    epsilon = budget_of(settings)
+    query = with_sentinels(QuerySchema(Query.POPULARITY, settings.titles, 1, clip_norm=1.0), settings.sentinels)
+    (multiplier,) = noise_multipliers(epsilon, settings.delta, [1.0], coordinates=weeks * query.dimension)
+    made = design(matrix, workload, weeks, min(band, weeks), participations, separation, multiplier)
+    return Schedule(settings.run_id, sequence_plans(settings, query, made), settings.epsilon, settings.delta)
+
+
+def budget_of(settings: RunSettings) -> float:
+    """Epsilon of a run with correlated noise.
+
+    Raises:
+        UnsafePlanError: no budget, a secure sum or noise in shares.
+    """
     if settings.epsilon is None:
         raise UnsafePlanError("correlated noise needs a budget: without privacy there is nothing to correlate")
     if settings.shares or settings.aggregation is Aggregation.SECURE:
@@ -80,17 +93,26 @@ def weekly_schedule(
             "correlated noise is added once, to a sum that the coordinator sees: secure sums and noise in shares carry "
             "independent noise only (docs/continual.md, 7)"
         )
-    query = with_sentinels(QuerySchema(Query.POPULARITY, settings.titles, 1, clip_norm=1.0), settings.sentinels)
-    (multiplier,) = noise_multipliers(settings.epsilon, settings.delta, [1.0], coordinates=weeks * query.dimension)
-    made = design(matrix, workload, weeks, min(band, weeks), participations, separation, multiplier)
+    return settings.epsilon
+
+
+def sequence_plans(settings: RunSettings, query: QuerySchema, made: Correlation) -> tuple[RoundPlan, ...]:
+    """Every round of one sequence, in order.
+
+    Args:
+        query: sentinels included.
+
+    Raises:
+        UnsafePlanError: there is no grid on which the noise can be sampled.
+    """
     rounding = Rounding.DEVICE_STOCHASTIC if settings.by_device else Rounding.BLOCK_NEAREST
     scale = _scale(made, query, rounding)
-    plans = tuple(
+    return tuple(
         RoundPlan(
             run_id=settings.run_id,
-            round=week,
+            round=made.round_at(place),
             query=query,
-            noise_multiplier=made.release_spread(week),
+            noise_multiplier=made.release_spread(place),
             scale=scale,
             rounding=rounding,
             noise=Noise.CORRELATED,
@@ -100,9 +122,8 @@ def weekly_schedule(
             simulated=settings.simulated,
             correlation=made,
         )
-        for week in range(1, weeks + 1)
+        for place in range(1, made.horizon + 1)
     )
-    return Schedule(settings.run_id, plans, settings.epsilon, settings.delta)
 
 
 def estimates(schedule: Schedule, workload: Workload, released: Mapping[int, FloatArray]) -> list[WeeklyEstimate]:
@@ -127,14 +148,19 @@ def estimates(schedule: Schedule, workload: Workload, released: Mapping[int, Flo
         kept = np.zeros(week)
         kept[[number - 1 for number in there]] = weights[[number - 1 for number in there]]
         missing = tuple(number for number in asked if number not in released)
-        told.append(WeeklyEstimate(week, values, _spread(schedule.rounds, kept), missing))
+        told.append(WeeklyEstimate(week, values, spread_of(schedule.rounds, kept), missing))
     return told
 
 
-def _spread(plans: Sequence[RoundPlan], weights: FloatArray) -> float:
-    """Standard deviation of weighted noises of the first weeks, in the answer's own unit."""
+def spread_of(plans: Sequence[RoundPlan], weights: FloatArray) -> float:
+    """Standard deviation of weighted noises of a sequence's first releases, in the answer's own unit.
+
+    Args:
+        plans: of the sequence, from its first release on.
+        weights: one for each of the first releases.
+    """
     plan = plans[0]
-    assert plan.correlation is not None, "made by weekly_schedule"
+    assert plan.correlation is not None, "made by sequence_plans"
     inverse = plan.correlation.inverse()[: len(weights)]
     # Noise z_s is in every later week: weights[s:] with the column of C^-1 that begins there.
     shares = [float(weights[start:] @ inverse[: len(weights) - start]) for start in range(len(weights))]

@@ -12,9 +12,10 @@ import math
 import numpy as np
 from numba import njit
 
+from backrow.simulations.engine.compiled_sequence import now, sequence
 from backrow.simulations.engine.compiled_sgd import sgd
 
-__all__ = ["counts", "gradient", "ranks", "sgd", "solve", "subspace"]
+__all__ = ["counts", "gradient", "now", "ranks", "sequence", "sgd", "solve", "subspace"]
 
 _FAST = {"reassoc", "contract", "nsz"}
 """Sums may be vectorised; nothing else is relaxed."""

@@ -5,7 +5,7 @@ exact, whoever adds which. Answers with a dense part (subspace, gradient) are ad
 block. Either is within the sensitivity of a plan with block-nearest rounding: docs/population-engine.md.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -22,7 +22,8 @@ from backrow.privacy.plan import Noise, RoundPlan
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Metric, Query, QuerySchema
 from backrow.privacy.wire import IntArray, RoundCall
-from backrow.simulations.engine.shard import FloatArray, Shard, Slots, split
+from backrow.simulations.engine.sequence import contexts_solve, contexts_work
+from backrow.simulations.engine.shard import FloatArray, Shard, Slots, Work, split
 
 WHOLE_NUMBERS = 2.0**52
 """Sums of whole numbers in float64 are exact below twice this."""
@@ -31,9 +32,6 @@ LARGEST_PART = 64.0
 
 PART = 4096
 """Devices that a worker takes at a time where each is rounded by itself."""
-
-Work = Callable[[Slots, slice, FloatArray, FloatArray], None]
-"""(slots of one part, where they are among all, running total of whole numbers, norms to write down)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +72,10 @@ def whole_cohorts(plan: RoundPlan, trainer: str) -> bool:
             return trainer == "subspace"
         case Query.GRADIENT:
             return trainer in ("gradient", "sgd")
+        case Query.SEQUENCE:
+            return trainer == "sequence"
         case Query.EVAL:
-            return trainer != "sequence"
+            return True
     return False
 
 
@@ -139,7 +139,8 @@ def _work(
 ) -> tuple[Work, list[Slots]]:
     """The kernel of a call, and the parts in which it adds the devices."""
     query = call.plan.query
-    if query.query in (Query.POPULARITY, Query.RECENT, Query.EVAL) or call.trainer == "sgd":
+    one_by_one = (Query.POPULARITY, Query.RECENT, Query.EVAL, Query.SEQUENCE)
+    if query.query in one_by_one or call.trainer == "sgd":
         parts = max(1, -(-len(slots) // PART), min(4 * workers, len(slots)) if workers > 1 else 1)
         return _by_device(call, shard, draws, using), np.array_split(slots, parts)
     return _by_block(call, shard, size, using), split(slots, size)
@@ -151,6 +152,8 @@ def _by_device(call: RoundCall, shard: Shard, draws: Draws, using: ModuleType) -
         return _evaluation(call, shard, using)
     query, scale = call.plan.query, call.plan.scale
     history, bound = (shard.starts, shard.titles, shard.weights), _bound(query)
+    if query.query is Query.SEQUENCE:
+        return contexts_work(call, shard, bound, using)
     if query.query is not Query.GRADIENT:
         recent_only = query.query is Query.RECENT
 
@@ -185,14 +188,18 @@ def _evaluation(call: RoundCall, shard: Shard, using: ModuleType) -> Work:
         raise ValueError("an evaluation has one row for each metric, one column, and popularity of the same titles")
     popular = _matrix(popularity, len(factors))[:, 0]
     history = (shard.starts, shard.titles, shard.weights)
-    solve = _solve_numbers(factors, call)
+    if "embedding" in call.tensors:
+        wide, solve = contexts_solve(call, shard, factors, popular, using)
+    else:
+        numbers = _solve_numbers(factors, call)
+        wide, solve = factors, lambda asked, users: using.solve(asked, *history, *numbers, users)
 
     def evaluate(slots: Slots, place: slice, total: FloatArray, norms: FloatArray) -> None:
         asked = slots[shard.fresh[slots] >= 0]
-        users, ranks = np.empty((len(asked), factors.shape[1])), np.empty((len(asked), 2))
-        using.solve(asked, *history, *solve, users)
+        users, ranks = np.empty((len(asked), wide.shape[1])), np.empty((len(asked), 2))
+        solve(asked, users)
         known = (shard.starts, shard.titles, shard.fresh, shard.passed_starts, shard.passed)
-        using.ranks(asked, *known, factors, users, popular, ranks)
+        using.ranks(asked, *known, wide, users, popular, ranks)
         if not np.all(np.isfinite(ranks)) or not np.all(np.isfinite(users)):
             norms[:] = np.nan
             return

@@ -59,7 +59,7 @@ class PopulationEdge:
     def answer(self, call: bytes) -> bytes:
         request = expect(wire.decode_signed(call, self.coordinator_key), wire.RoundCall)
         plan = request.plan
-        if not whole_cohorts(plan, request.trainer) or "embedding" in request.tensors:
+        if not whole_cohorts(plan, request.trainer):
             return self.one_by_one.answer(call)
         invited = self._invited(request.devices)
         kept = None if self.users is None else self.users[invited]

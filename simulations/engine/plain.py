@@ -5,7 +5,10 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from backrow.client.training.sgd import Epochs, local_epochs
+from backrow.simulations.engine.plain_sequence import now, sequence
 from backrow.simulations.engine.shard import FloatArray, Slots
+
+__all__ = ["counts", "gradient", "now", "ranks", "sequence", "sgd", "solve", "subspace"]
 
 _UNIT = 2.0**-53
 _VANISHING = 1e-100

@@ -1,5 +1,6 @@
 """What the kernels read of a population, and the fixed blocks in which sums that are rounded together are made."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 Slots = NDArray[np.int64]
+Work = Callable[[Slots, slice, FloatArray, FloatArray], None]
+"""(slots of one part, where they are among all, running total of whole numbers, norms to write down)."""
 
 LARGEST_BLOCK = 2048
 """Most devices whose answers are added in floating point before they are rounded (docs/population-engine.md)."""
@@ -32,7 +35,7 @@ def block_size(devices: int) -> int:
 class Shard:
     """Arrays of a population as plain views: nothing is read before a kernel touches it.
 
-    Attributes: as `Population`.
+    Attributes: as `Population`; `order` is empty where it is not known.
     """
 
     starts: NDArray[np.int64]
@@ -42,11 +45,14 @@ class Shard:
     fresh: NDArray[np.int32]
     passed_starts: NDArray[np.int64]
     passed: NDArray[np.int32]
+    order: NDArray[np.int32]
 
     @classmethod
     def of(cls, population: "Population") -> "Shard":
         """Read-only views, memory-mapped or not: of one kind, so that a kernel is compiled once."""
-        views = [np.asarray(getattr(population, name)).view() for name in cls.__slots__]
+        order = np.zeros(0, dtype=np.int32) if population.order is None else population.order
+        arrays = (*(getattr(population, name) for name in cls.__slots__[:-1]), order)
+        views = [np.asarray(array).view() for array in arrays]
         for view in views:
             view.flags.writeable = False
         return cls(*views)

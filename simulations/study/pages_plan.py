@@ -39,7 +39,7 @@ def plan_content(plan: Plan) -> Content:
         ),
         stamp=SIMULATED,
         figures=tuple(
-            Figure(_devices_words(plan.devices_for(epsilon)), f"devices at epsilon {epsilon:g}")
+            Figure(_devices_words(plan, epsilon), f"devices at epsilon {epsilon:g}")
             for epsilon in plan.epsilons
         ),
         charts=tuple(charts),
@@ -67,10 +67,11 @@ def _dot(x: float, mean: Mean) -> Dot:
     return Dot(float(x), mean.value, mean.low, mean.high)
 
 
-def _devices_words(value: float | None) -> str:
+def _devices_words(plan: Plan, epsilon: float) -> str:
+    value = plan.devices_for(epsilon)
     if value is None:
-        return "fewer than asked"
-    return "more than asked" if math.isinf(value) else f"{_rounded(value):,}"
+        return f"at most {plan.sizes[0]:,}"
+    return f"> {plan.sizes[-1]:,}" if math.isinf(value) else f"{_rounded(value):,}"
 
 
 def _rounded(value: float) -> int:
@@ -89,7 +90,7 @@ def _plan_table(plan: Plan) -> Table:
                     f"{rate(by[epsilon, size].value)} ({interval(by[epsilon, size].low, by[epsilon, size].high)})"
                     for epsilon in plan.epsilons
                 ),
-                _epsilon_words(plan.epsilon_for(size)),
+                _epsilon_words(plan, size),
             ),
             size == plan.population,
         )
@@ -108,10 +109,11 @@ def _plan_table(plan: Plan) -> Table:
     )
 
 
-def _epsilon_words(value: float | None) -> str:
+def _epsilon_words(plan: Plan, devices: int) -> str:
+    value = plan.epsilon_for(devices)
     if value is None:
-        return "less than asked"
-    return "more than asked" if math.isinf(value) else f"{value:.2g}"
+        return f"at most {min(plan.epsilons):g}"
+    return f"> {max(plan.epsilons):g}" if math.isinf(value) else f"{value:.2g}"
 
 
 def _check_chart(plan: Plan, up: str) -> Chart:

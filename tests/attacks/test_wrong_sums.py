@@ -19,6 +19,7 @@ from backrow.privacy.errors import (
     UnsafePlanError,
     VoidRoundError,
 )
+from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query
@@ -215,7 +216,7 @@ def poisoned() -> bytes:
     data = wire.encode(call)
     assert data.count(struct.pack("<d", MARK)) == 1
     data = data.replace(struct.pack("<d", MARK), struct.pack("<d", np.nan))
-    return COORDINATOR.sign(CALL, data) + data
+    return COORDINATOR.sign(CALL, sha256(data)) + data
 
 
 def test_nan_in_the_question_is_refused_when_it_is_read_and_again_when_it_is_clipped(

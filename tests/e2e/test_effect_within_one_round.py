@@ -26,13 +26,13 @@ EVERYBODY = frozenset(range(OWNERS))
 BOTH = pytest.mark.parametrize("run", [IN_THE_CLEAR, MASKED], ids=lambda run: run.run_id)
 
 
-@settings(SLOW, max_examples=80)
+@settings(SLOW, max_examples=40)
 @given(schedules(IN_THE_CLEAR))
 def test_before_trusted_edges_every_sum_is_of_those_who_allow_it_and_of_no_one_else(schedule: Schedule) -> None:
     assert wrongs(schedule) == []
 
 
-@settings(SLOW, max_examples=60)
+@settings(SLOW, max_examples=30)
 @given(schedules(MASKED))
 def test_every_secure_sum_is_of_those_who_allow_it_and_of_no_one_else(schedule: Schedule) -> None:
     assert wrongs(schedule) == []

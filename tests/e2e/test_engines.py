@@ -72,7 +72,7 @@ def test_in_process_releases_do_not_depend_on_the_number_of_nodes(
         ("gradient", 8),
         pytest.param("subspace", 4, marks=pytest.mark.long),
         pytest.param("sequence", 4, marks=pytest.mark.long),
-        ("opacus", 8),
+        pytest.param("opacus", 8, marks=pytest.mark.long),
         pytest.param("opacus-event", 4, marks=pytest.mark.long),
     ],
 )

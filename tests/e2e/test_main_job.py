@@ -20,22 +20,33 @@ def scenario(views: Path, trainer: str = "gradient", **sections: object) -> Scen
     return Scenario.model_validate(table)
 
 
-@pytest.fixture
-def views(tmp_path: Path) -> Path:
+TRUSTED = {"aggregation": "trusted"}
+"""Quicker than masks, where a test is about something else."""
+
+
+@pytest.fixture(scope="module")
+def views(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small service with taste: even viewers watch even titles. One row stands twice."""
     draw = np.random.default_rng(7)
     rows = []
     for viewer in range(150):
         shelf = draw.permutation(np.arange(viewer % 2, 80, 2))[:25]
         rows += [f"viewer-{viewer:03d},title-{title:02d},{1_000_000 + at}" for at, title in enumerate(shelf)]
-    path = tmp_path / "views.csv"
+    path = tmp_path_factory.mktemp("views") / "views.csv"
     path.write_text("\n".join(["user,item,timestamp", *rows, rows[0]]) + "\n")
     return path
 
 
-def test_a_run_folder_holds_what_it_should_and_no_viewer(views: Path, tmp_path: Path) -> None:
-    results = run(scenario(views), tmp_path / "run")
-    folder = tmp_path / "run"
+@pytest.fixture(scope="module")
+def done(views: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Results, Path]:
+    """One whole run, with everything it is compared with."""
+    folder = tmp_path_factory.mktemp("done") / "run"
+    return run(scenario(views), folder), folder
+
+
+@pytest.mark.xdist_group("main-job")
+def test_a_run_folder_holds_what_it_should_and_no_viewer(done: tuple[Results, Path]) -> None:
+    results, folder = done
     names = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     assert names == {
         "run.toml", "results.json", "metrics.parquet", "coordinator.pub", "report.html",
@@ -56,9 +67,10 @@ def test_a_run_folder_holds_what_it_should_and_no_viewer(views: Path, tmp_path: 
     assert rounds[-1]["epsilon_spent"] <= 3.0 < rounds[-1]["epsilon_spent"] * 1.001
 
 
-def test_rows_say_what_their_epsilon_means(views: Path, tmp_path: Path) -> None:
-    results = run(scenario(views), tmp_path / "run")
-    document = json.loads((tmp_path / "run" / "results.json").read_text())
+@pytest.mark.xdist_group("main-job")
+def test_rows_say_what_their_epsilon_means(done: tuple[Results, Path]) -> None:
+    results, folder = done
+    document = json.loads((folder / "results.json").read_text())
     expected = {
         "model", "trainer", "protocol", "epsilon", "epsilon_spent", "delta", "unit", "adjacency", "releases",
         "bytes_up_per_device", "hr@10", "ndcg@10", "recall@20", "coverage@10", "seconds", "seed",
@@ -78,7 +90,9 @@ def test_rows_say_what_their_epsilon_means(views: Path, tmp_path: Path) -> None:
 
 
 def test_the_model_learns_taste_that_popularity_cannot_know(views: Path, tmp_path: Path) -> None:
-    made = scenario(views, privacy={"epsilon": "none"}, model={"rounds": 12})
+    made = scenario(
+        views, privacy={"epsilon": "none", **TRUSTED}, model={"rounds": 12}, evaluation={"baselines": ["popularity"]}
+    )
     rows = {row.model: row for row in run(made, tmp_path / "run").rows if row.protocol == "full"}
     assert rows["backrow"].hr_at_10 > 1.4 * rows["popularity"].hr_at_10
 
@@ -86,7 +100,7 @@ def test_the_model_learns_taste_that_popularity_cannot_know(views: Path, tmp_pat
 @pytest.mark.parametrize("nodes", [pytest.param(2, marks=pytest.mark.long), 5])
 def test_the_published_bytes_do_not_depend_on_the_nodes(views: Path, tmp_path: Path, nodes: int) -> None:
     for name, count in (("one", 1), ("many", nodes)):
-        run(scenario(views, nodes=count), tmp_path / name, baselines=False)
+        run(scenario(views, nodes=count, model={"rounds": 1}), tmp_path / name, baselines=False)
     for name in ("manifest.json", "model.safetensors", "catalogue.json"):
         same = [(tmp_path / run_ / "bundle" / name).read_bytes() for run_ in ("one", "many")]
         if name != "manifest.json":
@@ -151,16 +165,17 @@ def test_a_run_that_fails_after_reserving_keeps_its_ledger_and_can_go_on(
     def full_disk(*_: object) -> None:
         raise OSError("no space left")
 
+    made = scenario(views, privacy=TRUSTED)
     monkeypatch.setattr("backrow.simulations.runner.write_metrics", full_disk)
     with pytest.raises(OSError, match="no space"):
-        run(scenario(views), tmp_path / "run", baselines=False)
+        run(made, tmp_path / "run", baselines=False)
     assert not (tmp_path / "run").exists()
     assert (tmp_path / "run.unfinished" / "ledger.jsonl").exists()
     monkeypatch.undo()
     with pytest.raises(ScenarioError, match="reserved budget and did not finish"):
-        run(scenario(views), tmp_path / "run", baselines=False)
-    resumed = resume(scenario(views), tmp_path / "run", baselines=False)
-    whole = run(scenario(views), tmp_path / "whole", baselines=False)
+        run(made, tmp_path / "run", baselines=False)
+    resumed = resume(made, tmp_path / "run", baselines=False)
+    whole = run(made, tmp_path / "whole", baselines=False)
     assert [row.hr_at_10 for row in resumed.rows] == [row.hr_at_10 for row in whole.rows]
     for name in ("manifest.json", "model.safetensors"):
         assert (tmp_path / "run" / "bundle" / name).read_bytes() == (tmp_path / "whole" / "bundle" / name).read_bytes()

@@ -24,7 +24,7 @@ from backrow.simulations.runner import resume, run, unfinished_name
 from backrow.simulations.scenario import Scenario
 from tests.house import ROOT
 
-ROUNDS = 3
+ROUNDS = 2
 RELEASES = ROUNDS + 3
 """Two counts, the training rounds and the evaluation."""
 
@@ -75,12 +75,11 @@ def rounds_of(folder: Path) -> dict[int, str]:
 def test_a_run_killed_at_any_durable_step_goes_on(views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(scenario(views), tmp_path / "whole", baselines=False)
     whole = rounds_of(tmp_path / "whole")
-    synced, real = 0, os.fsync
+    synced = 0
 
-    def count(handle: int) -> None:
+    def count(handle: int) -> None:  # a killed process loses nothing that it wrote: the disk need not be waited for
         nonlocal synced
         synced += 1
-        real(handle)
 
     monkeypatch.setattr(os, "fsync", count)
     run(scenario(views), tmp_path / "counted", baselines=False)
@@ -94,13 +93,12 @@ def test_a_run_killed_at_any_durable_step_goes_on(views: Path, tmp_path: Path, m
             left -= 1
             if left == 0:
                 raise KilledError
-            real(handle)
 
         folder = tmp_path / f"killed-{step}"
         monkeypatch.setattr(os, "fsync", kill)
         with pytest.raises(KilledError):
             run(scenario(views), folder, baselines=False)
-        monkeypatch.setattr(os, "fsync", real)
+        monkeypatch.setattr(os, "fsync", count)
         if unfinished_name(folder).exists():
             resume(scenario(views), folder, baselines=False)
             ended = rounds_of(folder)

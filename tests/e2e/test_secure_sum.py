@@ -16,14 +16,20 @@ from backrow.simulations.scenario import Scenario
 from backrow.simulations.training import Trained, coordinator_key, train
 from tests.unit.simulations.small_data import two_tastes
 
+ONE_RELEASE = {"recent_share": 0.0, "evaluation_share": 0.0}
+"""Of popularity, where nothing is trained."""
 
-def scenario(aggregation: str, *, trainer: str = "subspace", **cohort: float) -> Scenario:
+
+def scenario(
+    aggregation: str, *, trainer: str = "subspace", model: dict[str, float] | None = None, **cohort: float
+) -> Scenario:
     return Scenario.model_validate(
         {
             "seed": 5,
             "trainer": trainer,
             "data": {"name": "ml-100k"},
             "privacy": {"aggregation": aggregation, "noise": "shares"},
+            "model": model or {},
             "cohort": cohort,
         }
     )
@@ -42,20 +48,25 @@ def trained(made: Scenario, folder: Path, *, engine: str = "inprocess", nodes: i
     return done, [entry.body.values.hex() for entry in entries if isinstance(entry.body, ReleaseEntry)]
 
 
+@pytest.mark.parametrize(
+    ("trainer", "model", "releases"),
+    [("prior", ONE_RELEASE, 1), pytest.param("subspace", {}, 4, marks=pytest.mark.long)],
+    ids=["popularity", "everything"],
+)
 def test_all_943_devices_of_movielens_release_by_secure_sum_what_trusted_edges_release(
-    data_dir: Path, tmp_path: Path
+    data_dir: Path, tmp_path: Path, trainer: str, model: dict[str, float], releases: int
 ) -> None:
-    secure, masked = trained(scenario("secure"), tmp_path / "secure")
-    _, plain = trained(scenario("trusted"), tmp_path / "trusted", nodes=3)
-    assert len(masked) == 4
+    secure, masked = trained(scenario("secure", trainer=trainer, model=model), tmp_path / "secure")
+    _, plain = trained(scenario("trusted", trainer=trainer, model=model), tmp_path / "trusted", nodes=3)
+    assert len(masked) == releases
     assert masked == plain
     assert secure.problems == ()
-    assert [report.masked for report in secure.outcome.reports] == [943] * 4
+    assert [report.masked for report in secure.outcome.reports] == [943] * releases
 
 
 @pytest.mark.ray
 def test_flower_on_ray_masks_as_one_process_does(data_dir: Path, tmp_path: Path) -> None:
-    made = scenario("secure", trainer="prior", withheld=0.8)
+    made = scenario("secure", trainer="prior", model=ONE_RELEASE, withheld=0.9)
     one, alone = trained(made, tmp_path / "alone", nodes=1)
     four, spread = trained(made, tmp_path / "spread", engine="flower", nodes=4)
     assert alone == spread

@@ -20,6 +20,8 @@ from backrow.simulations.scenario import Scenario
 from backrow.simulations.splits import make_split
 from tests.unit.simulations.small_data import two_tastes
 
+pytestmark = pytest.mark.xdist_group("empirical-audit")  # its attacks are kept for all of its tests
+
 FALSE_ALARM = 1e-6
 CANARIES, RUNS = 1000, 12
 

@@ -23,6 +23,7 @@ from backrow.privacy.errors import (
     RefusedCallError,
     SignatureError,
 )
+from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.plan import Aggregation
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Metric, Query
@@ -177,7 +178,7 @@ def test_signed_noise_is_refused(tmp_path: Path) -> None:
     from backrow.privacy.signing import CALL
 
     with ready(tmp_path) as device, pytest.raises(MalformedMessageError):
-        device.take_part(COORDINATOR.sign(CALL, b"noise") + b"noise")
+        device.take_part(COORDINATOR.sign(CALL, sha256(b"noise")) + b"noise")
 
 
 def test_a_message_that_is_not_a_round_call_is_refused(tmp_path: Path) -> None:

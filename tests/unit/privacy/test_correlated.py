@@ -46,6 +46,8 @@ def dense(correlation: Correlation) -> np.ndarray:
         {"noise_multiplier": math.inf},
         {"noise_multiplier": math.nan},
         {"first": 0},
+        {"stride": 1},  # written as None, in one way only
+        {"stride": 0},
     ],
 )
 def test_what_the_proofs_do_not_cover_is_refused(change: dict[str, object]) -> None:
@@ -58,6 +60,13 @@ def test_a_round_outside_the_sequence_has_no_place() -> None:
     for round in (3, 13):
         with pytest.raises(UnsafePlanError):
             WEEKS.place(round)
+    thirds = replace(WEEKS, stride=3)
+    assert [thirds.place(thirds.round_at(place)) for place in range(1, 10)] == list(range(1, 10))
+    assert [WEEKS.round_at(place) for place in (1, 9)] == [4, 12]
+    assert [thirds.round_at(place) for place in (1, 2, 9)] == [4, 7, 28]
+    for round in (1, 3, 5, 6, 8, 29, 31):
+        with pytest.raises(UnsafePlanError, match="every 3 rounds"):
+            thirds.place(round)
 
 
 def test_sensitivity_of_independent_noise_is_the_root_of_the_participations() -> None:

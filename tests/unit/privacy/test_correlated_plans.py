@@ -92,6 +92,38 @@ def test_plans_survive_wire_and_ledger() -> None:
     assert mechanism_of(ROUNDS[1]) is Mechanism.CORRELATED_GAUSSIAN
 
 
+def interleaved(first: int, **changes: object) -> tuple[RoundPlan, ...]:
+    made = replace(WEEKS, first=first, stride=2)
+    rounds = [replace(week(2), round=made.round_at(place), correlation=made,
+                      noise_multiplier=made.release_spread(place)) for place in range(1, 6)]  # fmt: skip
+    return tuple(replace(each, **changes) for each in rounds)  # type: ignore[arg-type]
+
+
+def test_two_sequences_may_take_turns_and_are_two_events() -> None:
+    rounds = sorted((*interleaved(1), *interleaved(2, scale=2.0**19)), key=lambda plan: plan.round)
+    schedule = Schedule("run", tuple(rounds), 4.0, 1e-5)
+    assert events_of(rounds) == [GaussianRelease(1 / WEEKS.mu(), 5 * 6)] * 2
+    assert squared(rounds) == pytest.approx(2 * WEEKS.mu() ** 2, rel=1e-12)
+    for count in range(1, 11):
+        upto = math.fsum(event.mu**2 for event in events_of(rounds[:count]) if isinstance(event, GaussianRelease))
+        assert np.sum(increments(rounds)[:count]) == pytest.approx(upto, rel=1e-12)
+    for made in rounds:
+        assert plan_in(plan_out(made)) == made
+        assert from_json(RoundPlan, to_json(made)) == made
+    assert claim(schedule).releases == 10
+    with pytest.raises(UnsafePlanError, match="whole"):
+        Schedule("run", tuple(rounds[:-1]), 4.0, 1e-5)
+    with pytest.raises(UnsafePlanError, match="whole"):
+        Schedule("run", (*rounds[:4], replace(rounds[4], scale=2.0**18), *rounds[5:]), 4.0, 1e-5)
+
+
+def test_ledgers_of_sequences_without_gaps_are_written_as_before() -> None:
+    written = to_json(ROUNDS[1])["correlation"]
+    assert isinstance(written, dict)
+    assert "stride" not in written
+    assert plan_out(ROUNDS[1])["correlation"] == [[16, 8, 6], 4, 5, 3, 2, 2.0, 2]
+
+
 def test_a_sequence_is_one_event_and_no_release_of_it_is_counted_by_itself() -> None:
     events = events_of(ROUNDS)
     assert events == [GaussianRelease(7.0, 6), GaussianRelease(1 / WEEKS.mu(), 5 * 6)]

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from backrow.client.history import RawHistory
 from backrow.privacy import wire
 from backrow.privacy.errors import MalformedMessageError, SignatureError
+from backrow.privacy.ledger.tree import sha256
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Query
 from backrow.privacy.secagg.steps import ADVERTISE, MASK
-from backrow.privacy.signing import SigningKey
+from backrow.privacy.signing import ENTRY, SigningKey, verify
 from backrow.privacy.wire_plan import NO_PROOF
 from backrow.privacy.wire_secure import SecureCall, SecureOpen, SecureReply
 from tests.builders import gradient_call, plan
@@ -174,6 +175,27 @@ def test_a_call_signed_by_another_coordinator_is_refused() -> None:
     with pytest.raises(SignatureError, match="another coordinator"):
         wire.decode_signed(data, KEY.public)
     assert wire.decode_signed(wire.encode_signed(CALL, KEY), KEY.public) is not None
+
+
+def test_a_call_of_the_version_before_is_refused_and_the_version_is_named() -> None:
+    payload = wire.encode(CALL)
+    old = payload[:4] + (2).to_bytes(2, "little") + payload[6:]
+    with pytest.raises(SignatureError, match="says to be version 2, this is 3"):
+        wire.decode_signed(KEY.sign("backrow/call/1", old) + old, KEY.public)
+    with pytest.raises(SignatureError):  # the old rule over a message of today
+        wire.decode_signed(KEY.sign("backrow/call/1", payload) + payload, KEY.public)
+    signed = wire.encode_signed(CALL, KEY)
+    assert signed[64:] == payload
+    with pytest.raises(SignatureError):  # and what is signed today is nothing to the old rule
+        verify(KEY.public, "backrow/call/1", payload, signed[:64])
+
+
+def test_a_signature_over_a_digest_signs_no_message_that_looks_like_it() -> None:
+    signed = wire.encode_signed(SUM, KEY)
+    with pytest.raises(SignatureError):
+        wire.decode_signed(signed[:64] + sha256(signed[64:]), KEY.public)
+    with pytest.raises(SignatureError):
+        verify(KEY.public, ENTRY, sha256(signed[64:]), signed[:64])
 
 
 def test_an_unsafe_plan_cannot_arrive_over_the_wire() -> None:

@@ -14,6 +14,7 @@ from backrow.privacy.signing import SigningKey
 from backrow.privacy.wire import BlindSum, EnrolReply
 from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
+from backrow.server.drawn import DrawnNoise
 from backrow.server.policy import LedgerPolicy
 from backrow.server.receipts import Receipt, Reservation
 from backrow.server.round import OpenRound, RoundSum, Void
@@ -92,6 +93,22 @@ def test_seeded_noise_never_carries_a_production_claim(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="production"):
         round_.close(SeededRandom(1))
     assert isinstance(round_.close(OsRandom()), RoundSum)
+
+
+def test_drawn_noise_is_what_the_round_would_have_drawn_and_is_added_once(tmp_path: Path) -> None:
+    made = plan()
+    round_ = opened(made, tmp_path).add(1, blind())
+    drawn = DrawnNoise(made, SeededRandom(1))
+    ahead, now = round_.close(drawn), round_.close(SeededRandom(1))
+    assert isinstance(ahead, RoundSum)
+    assert isinstance(now, RoundSum)
+    assert ahead.digest() == now.digest()
+    with pytest.raises(ValueError, match="added once"):
+        round_.close(drawn)
+    with pytest.raises(ValueError, match="added once"):
+        round_.close(DrawnNoise(plan(number=2), SeededRandom(1)))
+    with pytest.raises(ValueError, match="production"):
+        DrawnNoise(plan(simulated=False), SeededRandom(1))
 
 
 def test_there_is_no_release_without_the_receipt_for_exactly_these_values(tmp_path: Path) -> None:

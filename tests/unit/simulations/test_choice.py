@@ -46,9 +46,10 @@ def test_one_that_is_left_out_is_chosen_by_whether_the_order_is_known() -> None:
     assert choice_of(declared, *world(declared)).trainer == "gradient"
 
 
-def test_an_order_that_is_declared_unknown_is_kept_from_the_devices() -> None:
-    assert world(scenario())[1].order is not None
-    assert world(scenario(data={"name": "ml-100k", "order": "unknown"}))[1].order is None
+@pytest.mark.parametrize("signals", ["interactions", "events"])
+def test_an_order_that_is_declared_unknown_is_kept_from_the_devices(signals: str) -> None:
+    assert world(scenario(data={"name": "ml-100k", "signals": signals}))[1].order is not None
+    assert world(scenario(data={"name": "ml-100k", "signals": signals, "order": "unknown"}))[1].order is None
 
 
 def test_the_choice_does_not_hang_on_what_anybody_watched() -> None:

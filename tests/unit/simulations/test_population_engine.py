@@ -24,8 +24,10 @@ from backrow.simulations.population import EdgeOpener, Population, device_name
 from backrow.simulations.scenario import Scenario
 from tests.engine_worlds import KEY, SEED, asked, generated, integers, one_by_one, question, random, whole
 
+pytestmark = pytest.mark.xdist_group("engine")  # kernels are compiled once
+
 TITLES = 60
-TRAINERS = ("popularity", "recent", "subspace", "gradient", "sgd", "eval")
+TRAINERS = ("popularity", "recent", "subspace", "gradient", "sgd", "sequence", "eval", "eval-sequence")
 WORLD = generated(titles=TITLES)
 SLOTS = np.flatnonzero(WORLD.granted)
 
@@ -147,7 +149,7 @@ def test_a_history_of_another_catalogue_is_refused(trainer: str, using: ModuleTy
         whole(WORLD, SLOTS).answer(asked(call, SLOTS))
 
 
-@pytest.mark.parametrize("trainer", ["subspace", "gradient", "sgd"])
+@pytest.mark.parametrize("trainer", ["subspace", "gradient", "sgd", "sequence"])
 def test_a_model_that_is_not_finite_is_refused(trainer: str, using: ModuleType) -> None:
     call = question(trainer, TITLES, len(WORLD))
     name = next(iter(call.tensors))

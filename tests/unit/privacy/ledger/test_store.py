@@ -1,9 +1,11 @@
 """The ledger on disk: durable when it returns, one writer, and never another past."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from io import FileIO
@@ -24,6 +26,7 @@ from backrow.privacy.ledger.entries import FindingEntry
 from backrow.privacy.ledger.files import CHECKPOINT, LEDGER, read_files
 from backrow.privacy.ledger.recovery import UNFINISHED
 from backrow.privacy.ledger.store import Ledger
+from backrow.privacy.ledger.tree import verify_consistency
 from backrow.privacy.ledger.verification import verify_files
 from tests.unit.privacy.ledger.samples import BODIES, KEY, LOG, ORIGIN, OTHER_KEY, WITNESS, filled, lines
 
@@ -198,6 +201,37 @@ def test_a_cosignature_stays_with_its_checkpoint_until_the_next_entry(tmp_path: 
             ledger.add_cosignature(old.cosign(WITNESS, time=1700), WITNESS.verifier)
 
 
+def test_an_entry_whose_checkpoint_is_on_its_way_is_on_disk_and_kept_if_the_process_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, written = threading.Event(), store.write_durably
+
+    def held_up(path: Path, data: bytes) -> None:
+        assert go.wait(60)
+        written(path, data)
+
+    with filled(tmp_path, 3) as ledger:
+        old = (tmp_path / CHECKPOINT).read_bytes()
+        monkeypatch.setattr(store, "write_durably", held_up)
+        ledger.append(BODIES[3], 1003, settled=False)
+        assert read_files(tmp_path).lines == tuple(lines(4))
+        assert (tmp_path / CHECKPOINT).read_bytes() == old != ledger.checkpoint
+        as_if_dead = tmp_path / "as if dead"
+        as_if_dead.mkdir()
+        for name in (LEDGER, CHECKPOINT):
+            shutil.copy(tmp_path / name, as_if_dead)
+        promised = open_checkpoint(ledger.checkpoint, LOG).checkpoint
+        go.set()
+        ledger.settle()
+        assert (tmp_path / CHECKPOINT).read_bytes() == ledger.checkpoint
+    with Ledger.open(as_if_dead, KEY, LATER) as again:
+        assert again.repair is not None
+        assert again.repair.kept == (3,)
+        proof = again.consistency_proof(promised.size)  # whoever was shown the checkpoint finds it continued
+        later = open_checkpoint(again.checkpoint, LOG).checkpoint
+        verify_consistency(promised.size, later.size, proof.hashes, promised.root, later.root)
+
+
 def fail_at(count: int, problem: BaseException) -> Callable[..., None]:
     calls = iter(range(count))
 
@@ -212,9 +246,16 @@ STEPS = 6
 """Of one append: write lines, sync, write draft, sync, replace, sync folder."""
 
 
+def append(ledger: Ledger, number: int, *, settled: bool) -> None:
+    ledger.append(BODIES[number], 1000 + number, settled=settled)
+    if not settled:
+        ledger.settle()
+
+
+@pytest.mark.parametrize("settled", [True, False])
 @pytest.mark.parametrize("step", range(STEPS + 1))
 def test_whichever_step_of_an_append_fails_nothing_is_lost_or_doubled(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int, settled: bool
 ) -> None:
     ledger = filled(tmp_path, 3)
     fail = fail_at(step, OSError(28, "No space left on device"))
@@ -235,11 +276,11 @@ def test_whichever_step_of_an_append_fails_nothing_is_lost_or_doubled(
             patched.setattr(module, "write_all", failing_write)
         if step < STEPS:
             with pytest.raises(LedgerError, match="No space left"):
-                ledger.append(BODIES[3], 1003)
+                append(ledger, 3, settled=settled)
             with pytest.raises(LedgerError, match="closed"):
-                ledger.append(BODIES[4], 1004)
+                append(ledger, 4, settled=settled)
         else:
-            ledger.append(BODIES[3], 1003)
+            append(ledger, 3, settled=settled)
     ledger.close()
     with Ledger.open(tmp_path, KEY, LATER) as again:
         kinds = [entry.kind for entry in again.entries() if entry.kind != "finding"]
@@ -260,7 +301,7 @@ begin = not (folder / "ledger.jsonl").exists()
 with Ledger.create(folder, "backrow/test", key) if begin else Ledger.open(folder, key, 2000) as ledger:
     print("open", ledger.size, flush=True)
     while True:
-        receipts = ledger.append_all([BODIES[5]] * (1 + ledger.size % 3), 2000)
+        receipts = ledger.append_all([BODIES[5]] * (1 + ledger.size % 3), 2000, settled=bool(ledger.size % 2))
         print(receipts[-1].index, flush=True)
 """
 
