@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backrow.privacy.randomness import SeededRandom
+from backrow.simulations.choice import refuse_orderless
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.datasets.registry import load
-from backrow.simulations.pipeline import Prepared, people, prepare, refuse_orderless
+from backrow.simulations.pipeline import Prepared, people, prepare
 from backrow.simulations.scenario import GENERATED, DataSection, Scenario
 from backrow.simulations.splits import Split, make_split, tuning_view
 
