@@ -1,6 +1,8 @@
 """Which trainer a scenario takes that leaves it to the public rule (`server.defaults.default_trainer`)."""
 
+from backrow.privacy.errors import ScenarioError
 from backrow.server.defaults import Choice, default_trainer
+from backrow.simulations.baselines.registry import ORDERED
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.population import Population
 from backrow.simulations.scenario import Scenario
@@ -28,3 +30,17 @@ def with_trainer(scenario: Scenario, dataset: Dataset, population: Population) -
         return scenario, ""
     choice = choice_of(scenario, dataset, population)
     return scenario.model_copy(update={"trainer": choice.trainer}), choice.reason
+
+
+def refuse_orderless(scenario: Scenario, dataset: Dataset) -> None:
+    """Stop baselines that use the order of watching, where there is none.
+
+    Raises:
+        ScenarioError: the scenario names one.
+    """
+    asked = [name for name in scenario.evaluation.baselines if name in ORDERED]
+    if asked and not order_declared(scenario, dataset):
+        raise ScenarioError(
+            f"the baselines {', '.join(asked)} use the order of watching, which is not known here: leave them out of "
+            "evaluation.baselines"
+        )
