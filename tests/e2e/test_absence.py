@@ -83,7 +83,7 @@ def opt_outs(draw: st.DrawFn) -> tuple[list[Person], Silence, RunSettings, int]:
     return people, replace(silence, act=opt_out, listed=True), run, nodes
 
 
-@settings(SLOW, max_examples=20)
+@settings(SLOW, max_examples=12)
 @given(opt_outs())
 def test_a_device_that_opts_out_is_one_that_opts_out_and_is_offline_from_then_on_to_the_byte(
     scene: tuple[list[Person], Silence, RunSettings, int],

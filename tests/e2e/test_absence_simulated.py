@@ -73,7 +73,7 @@ SLOTS = st.lists(st.integers(0, OWNERS - 1), unique=True, min_size=1, max_size=1
 
 
 @settings(SLOW, max_examples=6)
-@given(SLOTS, st.data(), st.sampled_from(["gradient", "subspace", "opacus"]), st.integers(1, 3))
+@given(SLOTS, st.data(), st.sampled_from(["sequence", "gradient", "subspace", "opacus"]), st.integers(1, 3))
 def test_trusted_edges_say_the_same_of_owners_who_withhold_and_of_slots_without_an_owner(
     views: Path, withholding: list[int], data: st.DataObject, trainer: str, nodes: int
 ) -> None:

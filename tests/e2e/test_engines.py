@@ -86,7 +86,7 @@ def test_flower_on_ray_releases_what_one_process_releases(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("trainer", ["subspace", "gradient", "sgd"])
+@pytest.mark.parametrize("trainer", ["sequence", "subspace", "gradient", "sgd"])
 def test_whole_cohorts_on_ray_release_what_one_node_with_one_worker_releases(
     trainer: str, prepared: Prepared, tmp_path: Path
 ) -> None:
