@@ -1,5 +1,7 @@
 """Which trainer a scenario takes that leaves it to the public rule (`server.defaults.default_trainer`)."""
 
+import numpy as np
+
 from backrow.server.defaults import Choice, default_trainer
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.population import Population
@@ -7,7 +9,7 @@ from backrow.simulations.scenario import Scenario
 
 
 def choice_of(scenario: Scenario, dataset: Dataset, population: Population) -> Choice:
-    """What the rule chooses. It looks at no history: at how many there are, and at whether they have an order."""
+    """What the rule chooses. It looks at no history: at how many there are, if they have an order, and at metadata."""
     declared = dataset.ordered if scenario.data.order is None else scenario.data.order == "known"
     return default_trainer(
         scenario.privacy.epsilon,
@@ -15,6 +17,7 @@ def choice_of(scenario: Scenario, dataset: Dataset, population: Population) -> C
         population=len(population),
         titles=len(dataset.catalogue.ids),
         ordered=declared and population.order is not None,
+        described=bool(np.any(np.ptp(dataset.catalogue.crossed_features(), axis=0) > 0)),
     )
 
 
