@@ -1,5 +1,7 @@
 """Which trainer a scenario takes that leaves it to the public rule (`server.defaults.default_trainer`)."""
 
+import numpy as np
+
 from backrow.privacy.errors import ScenarioError
 from backrow.server.defaults import Choice, default_trainer
 from backrow.simulations.baselines.registry import ORDERED
@@ -14,13 +16,14 @@ def order_declared(scenario: Scenario, dataset: Dataset) -> bool:
 
 
 def choice_of(scenario: Scenario, dataset: Dataset, population: Population) -> Choice:
-    """What the rule chooses. It looks at no history: at how many there are, and at whether they have an order."""
+    """What the rule chooses. It looks at no history: at how many there are, if they have an order, and at metadata."""
     return default_trainer(
         scenario.privacy.epsilon,
         delta=scenario.privacy.delta,
         population=len(population),
         titles=len(dataset.catalogue.ids),
         ordered=order_declared(scenario, dataset) and population.order is not None,
+        described=bool(np.any(np.ptp(dataset.catalogue.crossed_features(), axis=0) > 0)),
     )
 
 
