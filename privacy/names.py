@@ -68,7 +68,9 @@ class Names(Sequence[str]):
         if not rows.size:
             return cls(np.zeros(0, dtype="S1"))
         filled = rows != 0
-        if not filled[:, 0].all() or np.any(filled[:, 1:] & ~filled[:, :-1]) or not filled[:, -1].any():
+        if filled.all():
+            pass  # all of one length, as most are
+        elif not filled[:, 0].all() or np.any(filled[:, 1:] & ~filled[:, :-1]) or not filled[:, -1].any():
             raise MalformedMessageError("a name in a message is empty, holds a NUL or is padded: it is ignored")
         if rows.max() >= 0x80:
             _check_utf8(rows)
@@ -79,7 +81,10 @@ class Names(Sequence[str]):
         if not len(self.packed):
             return np.zeros((0, 0), dtype=np.uint8)
         rows = np.ascontiguousarray(self.packed).view(np.uint8).reshape(len(self.packed), -1)
-        return np.ascontiguousarray(rows[:, : int(np.flatnonzero(rows.any(axis=0))[-1]) + 1])
+        width = rows.shape[1]
+        while not rows[:, width - 1].any():
+            width -= 1
+        return np.ascontiguousarray(rows[:, :width])
 
     @property
     def ascending(self) -> bool:

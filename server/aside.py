@@ -1,4 +1,4 @@
-"""A thread for what a round can do meanwhile: while its nodes train, and while the disk writes."""
+"""Threads for what a round can do meanwhile: while its nodes train, and while the disk writes."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +9,14 @@ Result = TypeVar("Result")
 
 
 class Aside:
-    """Does one thing after the other, beside its user. Use it as a context: it ends when all is done."""
+    """Does two things at a time, beside its user. Use it as a context: it ends when all is done."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="backrow-aside")
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="backrow-aside")
 
     def do(self, work: Callable[[], Result]) -> Callable[[], Result]:
         """Begin; what is returned waits for the result, or raises what the work raised."""
-        return self._thread.submit(work).result
+        return self._threads.submit(work).result
 
     def __enter__(self) -> "Aside":
         return self
@@ -24,4 +24,4 @@ class Aside:
     def __exit__(
         self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown()
+        self._threads.shutdown()

@@ -7,12 +7,16 @@ from backrow.privacy.accounting.gaussian import mu_for
 
 ONE_ROUND, TWO_ROUNDS = 0.4, 1.0
 """Below these, mu * devices / titles, what a budget can say about a title, carries `sequence` one round, or two."""
-SCARCE_SHARE = 0.3
-"""Of the budget, at least, for the popularity where there is only one round: it then says the most."""
+VERY_SCARCE = 0.2
+"""Below this, likewise, the popularity takes the most of the budget: it then says the most."""
+SCARCE_SHARES = (0.6, 0.3)
+"""Of the budget, at least, for the popularity: there, and elsewhere below `TWO_ROUNDS`."""
 MOST_ROUNDS = (3, 4)
 """Of `sequence`, with a budget and without."""
-ENOUGH = {"sequence": 0.1, "gradient": 0.25}
-"""From here on, mu * devices / titles, a trainer is chosen: below, noise drowns what it would add to `prior`."""
+ENOUGH = {"gradient": 0.25, "sequence": ONE_ROUND}
+"""From here on, mu * devices / titles, a trainer is chosen: below, noise drowns what it would add to `prior`.
+`sequence` needs it only where no metadata says which titles are alike: with it, it shrinks to what that says by itself.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,9 @@ class Steps:
     popularity_share: float = 0.0
 
 
-def default_trainer(epsilon: float | None, *, delta: float, population: int, titles: int, ordered: bool) -> Choice:
+def default_trainer(
+    epsilon: float | None, *, delta: float, population: int, titles: int, ordered: bool, described: bool = True
+) -> Choice:
     """The trainer of a run that names none. Everything it weighs is public before the run.
 
     Chosen on validation titles of ML-1M and ML-100K (docs/algorithms.md), never on test titles.
@@ -40,6 +46,7 @@ def default_trainer(epsilon: float | None, *, delta: float, population: int, tit
     Args:
         population, titles: of the run, >= 1.
         ordered: devices know in which order their titles were watched; a fact of the service, not of its viewers.
+        described: the catalogue has metadata that tells titles apart.
     """
     trainer = "sequence" if ordered else "gradient"
     order = "the order of watching is known" if ordered else "the order of watching is not known"
@@ -47,6 +54,8 @@ def default_trainer(epsilon: float | None, *, delta: float, population: int, tit
         return Choice(trainer, f"{order}, and no noise is added")
     said, least = what_is_said(epsilon, delta, population, titles), ENOUGH[trainer]
     told = f"mu * devices / titles is {said:.3g}"
+    if ordered and described:
+        return Choice(trainer, f"{order}, and metadata says which titles are alike; {told}")
     if said < least:
         return Choice("prior", f"{told}, less than the {least:g} from which {trainer} is better")
     return Choice(trainer, f"{order}, and {told}, at least {least:g}")
@@ -81,8 +90,12 @@ def default_steps(
         case "prior":
             return Steps(0, 0.0)
         case "sequence":
-            rounds = _sequence_rounds(epsilon, delta, population, titles)
-            return Steps(rounds, 0.0, SCARCE_SHARE if rounds == 1 else 0.0)
+            said = math.inf
+            if epsilon is not None and population and titles:
+                said = what_is_said(epsilon, delta, population, titles)
+            rounds = 1 if said < ONE_ROUND else 2 if said < TWO_ROUNDS else MOST_ROUNDS[epsilon is None]
+            share = SCARCE_SHARES[said >= VERY_SCARCE] if said < TWO_ROUNDS else 0.0
+            return Steps(rounds, 0.0, share)
         case "subspace":
             return Steps(1, 0.0)
         case "gradient" | "sgd" | "opacus" | "opacus-event":
@@ -96,11 +109,3 @@ def default_steps(
     raise ValueError(
         f"unknown trainer {trainer!r}: use sequence, prior, subspace, gradient, sgd, opacus or opacus-event"
     )
-
-
-def _sequence_rounds(epsilon: float | None, delta: float, population: int | None, titles: int | None) -> int:
-    """Each round after the first looks where the one before found something: only where there is something to find."""
-    if epsilon is None:
-        return MOST_ROUNDS[1]
-    said = what_is_said(epsilon, delta, population, titles) if population and titles else math.inf
-    return 1 if said < ONE_ROUND else 2 if said < TWO_ROUNDS else MOST_ROUNDS[0]

@@ -60,11 +60,17 @@ class RoundSum:
     rule: Neighbourhood | None = None
     survivors: tuple[str, ...] | None = None
     _digest: str = field(default="", init=False, repr=False, compare=False)
+    _values: FloatArray | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def values(self) -> FloatArray:
-        """The noisy sum over titles, shape (titles, columns), in the answer's own unit."""
-        return np.asarray(self.noisy[: self.plan.query.titles] / self.plan.scale)
+        """The noisy sum over titles, shape (titles, columns), in the answer's own unit; not to be written to."""
+        if self._values is None:
+            values = np.asarray(self.noisy[: self.plan.query.titles] / self.plan.scale)
+            values.flags.writeable = False
+            object.__setattr__(self, "_values", values)
+        assert self._values is not None
+        return self._values
 
     @property
     def spread(self) -> float:

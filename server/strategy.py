@@ -127,8 +127,9 @@ class Coordinator:
         if isinstance(closed, Void):
             self.book.void(opened.reservation, closed.reason)
             return program.absorb(query, None)
-        digest = closed.digest()  # from here on nothing can be written to what is released
+        closed.noisy.flags.writeable = False  # what is kept, hashed and released is one and the same
         kept = self._aside.do(partial(self.archive.keep, plan.round, closed.noisy))
+        digest = self._aside.do(closed.digest)
         after = program.absorb(query, _answer(closed))
         before, later = program.public_tensors(query), after.public_tensors(query)
         provenance, sentinels = self._provenances.of(program.settings, before, later), closed.sentinels
@@ -137,7 +138,7 @@ class Coordinator:
             opened.reservation,
             opened.cohort,
             closed.participants,
-            digest,
+            digest(),
             sentinels,
             provenance,
             closed.rule,

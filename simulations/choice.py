@@ -1,6 +1,10 @@
 """Which trainer a scenario takes that leaves it to the public rule (`server.defaults.default_trainer`)."""
 
+import numpy as np
+
+from backrow.privacy.errors import ScenarioError
 from backrow.server.defaults import Choice, default_trainer
+from backrow.simulations.baselines.registry import ORDERED
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.population import Population
 from backrow.simulations.scenario import Scenario
@@ -12,13 +16,14 @@ def order_declared(scenario: Scenario, dataset: Dataset) -> bool:
 
 
 def choice_of(scenario: Scenario, dataset: Dataset, population: Population) -> Choice:
-    """What the rule chooses. It looks at no history: at how many there are, and at whether they have an order."""
+    """What the rule chooses. It looks at no history: at how many there are, if they have an order, and at metadata."""
     return default_trainer(
         scenario.privacy.epsilon,
         delta=scenario.privacy.delta,
         population=len(population),
         titles=len(dataset.catalogue.ids),
         ordered=order_declared(scenario, dataset) and population.order is not None,
+        described=bool(np.any(np.ptp(dataset.catalogue.crossed_features(), axis=0) > 0)),
     )
 
 
@@ -28,3 +33,17 @@ def with_trainer(scenario: Scenario, dataset: Dataset, population: Population) -
         return scenario, ""
     choice = choice_of(scenario, dataset, population)
     return scenario.model_copy(update={"trainer": choice.trainer}), choice.reason
+
+
+def refuse_orderless(scenario: Scenario, dataset: Dataset) -> None:
+    """Stop baselines that use the order of watching, where there is none.
+
+    Raises:
+        ScenarioError: the scenario names one.
+    """
+    asked = [name for name in scenario.evaluation.baselines if name in ORDERED]
+    if asked and not order_declared(scenario, dataset):
+        raise ScenarioError(
+            f"the baselines {', '.join(asked)} use the order of watching, which is not known here: leave them out of "
+            "evaluation.baselines"
+        )

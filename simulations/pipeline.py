@@ -3,14 +3,14 @@
 import hashlib
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from backrow.client.weights import confidence, plays_weight
+from backrow.client.weights import confidence
 from backrow.privacy.accounting.claim import claim
 from backrow.privacy.bundle import catalogue_digest
 from backrow.privacy.errors import DataError, ScenarioError
@@ -21,13 +21,13 @@ from backrow.server.defaults import default_steps
 from backrow.server.policy import Earlier
 from backrow.server.programs.model import ModelProgram
 from backrow.server.settings import RunSettings, commit_schedule
-from backrow.simulations.baselines.registry import ORDERED
-from backrow.simulations.choice import order_declared, with_trainer
+from backrow.simulations.choice import refuse_orderless, with_trainer
 from backrow.simulations.consents import Changes, draw_owners, fewest_present
 from backrow.simulations.datasets.dataset import Dataset, Interactions
 from backrow.simulations.datasets.registry import load
 from backrow.simulations.engine.compute import whole_cohorts
 from backrow.simulations.event_generator import generate
+from backrow.simulations.histories import places_of_titles, starts_of, weights_of
 from backrow.simulations.memory import Run, available_bytes, foresee
 from backrow.simulations.population import Population
 from backrow.simulations.scenario import GENERATED, ConsentSection, Scenario
@@ -97,24 +97,14 @@ def prepare(
         from backrow.simulations.generated_people import open_generated
 
         made = Prepared(*open_generated(scenario, told))
-        _refuse_orderless(scenario, made.dataset)
+        refuse_orderless(scenario, made.dataset)
         return made
     dataset = load(str(scenario.data.name or scenario.data.path), catalogue=scenario.data.catalogue, now=now)
-    _refuse_orderless(scenario, dataset)
+    refuse_orderless(scenario, dataset)
     split = make_split(dataset, scenario.data.split)
     if scenario.evaluation.tuning:
         split = tuning_view(split)
     return Prepared(dataset, split, people(scenario, dataset, split.train, split.test))
-
-
-def _refuse_orderless(scenario: Scenario, dataset: Dataset) -> None:
-    """Baselines that use the order of watching, where there is none."""
-    asked = [name for name in scenario.evaluation.baselines if name in ORDERED]
-    if asked and not order_declared(scenario, dataset):
-        raise ScenarioError(
-            f"the baselines {', '.join(asked)} use the order of watching, which is not known here: leave them out of "
-            "evaluation.baselines"
-        )
 
 
 def people(
@@ -147,21 +137,10 @@ def people(
     who = (owners.opted_out, owners.children)
     held_out = np.full(viewers, -1, dtype=np.int32) if fresh is None else fresh
     if scenario.data.signals != "events":
-        recent = train.timestamp[order] >= now - recent_seconds
+        recent, weights = train.timestamp[order] >= now - recent_seconds, weights_of(scenario, train)[order]
         nobody, nothing = np.zeros_like(starts), np.zeros(0, dtype=np.int32)
-        places = None if scenario.data.order == "unknown" else _places(train, order, starts)
-        return Population(
-            starts,
-            title,
-            _weights(scenario, train)[order],
-            recent,
-            owners.granted,
-            held_out,
-            nobody,
-            nothing,
-            *who,
-            places,
-        )
+        places = None if scenario.data.order == "unknown" else places_of_titles(train, order, starts)
+        return Population(starts, title, weights, recent, owners.granted, held_out, nobody, nothing, *who, places)
     rows = {name: row for row, name in enumerate(dataset.catalogue.ids)}
     histories = []
     for viewer in range(viewers):
@@ -171,44 +150,19 @@ def people(
         end = max([now, *(event.at + 1 for event in events)])
         histories.append(confidence(events, rows, end, recent_seconds).history)
     return Population(
-        _starts([len(history) for history in histories]),
+        starts_of([len(history) for history in histories]),
         np.concatenate([history.titles for history in histories]),
         np.concatenate([history.weights for history in histories]),
         np.concatenate([history.recent for history in histories]),
         owners.granted,
         held_out,
-        _starts([len(history.passed) for history in histories]),
+        starts_of([len(history.passed) for history in histories]),
         np.concatenate([history.passed for history in histories]),
         *who,
         None
         if scenario.data.order == "unknown"
         else np.concatenate([h.order for h in histories if h.order is not None]),
     )
-
-
-def _weights(scenario: Scenario, train: Interactions) -> NDArray[np.float64]:
-    """What each row weighs where no events are known."""
-    if scenario.data.signals == "interactions":
-        return np.ones(len(train))
-    if train.plays is None:
-        raise ScenarioError(
-            'data.signals = "plays" needs a file with a column "count", or a row for every viewing and no ratings: '
-            'give one, or set signals = "interactions"'
-        )
-    return plays_weight(train.plays)
-
-
-def _places(train: Interactions, order: NDArray[np.intp], starts: NDArray[np.int64]) -> NDArray[np.int32]:
-    """`Population.order` of rows that `order` sorts by viewer and title."""
-    place = np.empty(len(order), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    by_time = place[train.chronological()]
-    return np.asarray(by_time - np.repeat(starts[:-1], np.diff(starts)), dtype=np.int32)
-
-
-def _starts(sizes: Sequence[int]) -> NDArray[np.int64]:
-    """Where the entries of each device start, shape (devices + 1,)."""
-    return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
 
 
 def run_id(scenario: Scenario, dataset: Dataset) -> str:

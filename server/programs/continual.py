@@ -31,6 +31,9 @@ from backrow.server.programs.shrinkage import expected_counts
 from backrow.server.programs.weekly import budget_of, sequence_plans, spread_of
 from backrow.server.settings import RunSettings, round_plan, with_sentinels
 
+ENOUGH = 0.4
+"""What is counted of an average title, in standard deviations of the noise on what follows: with less, a model is
+popularity alone, as noise would drown the rest. Chosen on validation titles of ML-1M and ML-100K (docs/churn.md, 2)."""
 BAND = 16
 """Weeks that one draw of correlated noise reaches, at most."""
 
@@ -194,13 +197,13 @@ class ContinualProgram:
         return replace(self, followers=self.followers.add(answer))
 
     def model(self) -> ModelTensors:
-        """The public model after the rounds so far. Without any release of a question it knows nothing of it."""
+        """The public model after the rounds so far: popularity alone where too little is known of what follows what."""
         titles = self.settings.titles
         seen = np.zeros(titles) if self.counts.total is None else self.counts.total[:, 0]
         counts = expected_counts(seen, self.counts.spread if self.counts.total is not None else 0.0)
         factors = np.zeros((titles, COLUMNS))
         pool = self.followers
-        if pool is not None and pool.total is not None and any(pool.weights):
+        if pool is not None and pool.total is not None and any(pool.weights) and self._enough(counts, pool):
             share = counts / counts.sum()
             # The embedding is not centred by what is popular, which nobody knows in week 1: what titles have in common
             # with the mean context only because they are watched at all is taken off here.
@@ -212,6 +215,10 @@ class ContinualProgram:
     def metrics(self) -> ReleasedMetrics | None:
         """No evaluation is asked."""
         return None
+
+    def _enough(self, counts: FloatArray, pool: Pool) -> bool:
+        """Whether the sum of what follows stands out of its noise: its rows are as long in all as the counts."""
+        return bool(counts.mean() >= ENOUGH * pool.spread)
 
     @property
     def _contexts(self) -> Contexts:

@@ -15,7 +15,7 @@ import numpy as np
 
 from backrow.privacy.queries import Query, QuerySchema
 from backrow.server.programs.base import Answer, Contexts, FactorProgram, FloatArray, Question
-from backrow.server.programs.shrinkage import expected_counts, shrunk
+from backrow.server.programs.shrinkage import Guess, expected_counts, shrunk
 
 COLUMNS = 32
 """Of an embedding."""
@@ -27,6 +27,10 @@ LEAST_MOMENT = 1e-3
 """Directions that contexts hardly move in count as moving this much, relative to the most."""
 DESCRIBED = 24
 """Public columns that an estimate is shrunk towards."""
+ALIKE, ALIKE_DEVIATION = 3.0, 1.0
+"""How much more a title is watched after those that metadata describes alike: normal, before anything is seen of it."""
+LEAST_NEW = 1e-6
+"""Length of a column of the next embedding, relative to the longest, below which nothing was learned there."""
 ROOM, PUBLIC_SEED = 0.1, 1
 """Length, relative to the shortest public column, and seed of random columns where metadata gives too few."""
 
@@ -50,7 +54,7 @@ class SequenceProgram:
     @classmethod
     def start(cls, metadata: FloatArray, counts: Answer) -> "SequenceProgram":
         """Args: metadata: as `crossed_factors` makes it; counts: the popularity release."""
-        return cls(metadata, expected_counts(counts.values[:, 0], counts.noise_scale))
+        return cls(metadata, expected_counts(counts.values[:, 0], counts.noise_scale, metadata))
 
     def schema(self) -> QuerySchema:
         return QuerySchema(Query.SEQUENCE, self.metadata.shape[0], self.metadata.shape[1], CLIP_NORM)
@@ -64,7 +68,8 @@ class SequenceProgram:
         if answer is None:
             return self
         embedding = self._next_embedding()
-        found = followers_of(answer.values, answer.noise_scale, self.counts, embedding, self.metadata)
+        alike = ALIKE if self.told and not self.followers else 0.0
+        found = followers_of(answer.values, answer.noise_scale, self.counts, embedding, self.metadata, alike)
         return replace(self, embeddings=(*self.embeddings, embedding), followers=(*self.followers, found))
 
     def item_factors(self) -> FloatArray:
@@ -77,6 +82,11 @@ class SequenceProgram:
         """What devices make contexts of, for `item_factors`."""
         embeddings = self.embeddings or (self._next_embedding(),)
         return Contexts(np.hstack(embeddings), DECAY, WINDOW, COLUMNS)
+
+    @property
+    def told(self) -> bool:
+        """Whether metadata says anything: without any, its columns are random."""
+        return not np.array_equal(self.metadata, crossed_factors(np.zeros((len(self.metadata), 0))))
 
     @property
     def _share(self) -> FloatArray:
@@ -97,13 +107,25 @@ class SequenceProgram:
         _, axes = np.linalg.eigh(_moments(lift, share))
         learned = lift @ axes[:, ::-1][:, :COLUMNS]
         former = np.hstack(self.embeddings)
-        ridge = 1e-9 * np.eye(former.shape[1])
-        off = np.linalg.solve(_moments(former, share) + ridge, former.T @ (share[:, None] * learned))
-        return _centred(learned - former @ off, share)
+        rest = _off(former, learned, share)
+        left = _lengths(rest, share)
+        new = left > LEAST_NEW * _lengths(learned, share).max()
+        if np.all(new):
+            return rest
+        # Where followers say nothing new, look elsewhere: else the next question would be rounding errors.
+        drawn = np.random.default_rng(PUBLIC_SEED + len(self.embeddings)).normal(size=rest.shape)
+        random = _off(np.hstack([former, rest[:, new]]), drawn, share)
+        random *= ROOM * left[new].min() if np.any(new) else 1.0
+        return np.asarray(np.where(new, rest, random))
 
 
 def followers_of(
-    sums: FloatArray, noise_scale: float, counts: FloatArray, embedding: FloatArray, metadata: FloatArray
+    sums: FloatArray,
+    noise_scale: float,
+    counts: FloatArray,
+    embedding: FloatArray,
+    metadata: FloatArray,
+    alike: float = 0.0,
 ) -> FloatArray:
     """R of one noisy sum, per unit of probability, shape (titles, columns of `embedding`).
 
@@ -112,13 +134,16 @@ def followers_of(
         counts: expected true counts, shape (titles,), > 0, in the unit of what the sums count.
         embedding: W, that contexts were made of.
         metadata: what an estimate is shrunk towards.
+        alike: how much more, before anything is seen, titles are watched after those with the same W (`Guess.mean`).
     """
     share = counts / counts.sum()
     moments = _moments(embedding, share)
-    scale, turn = np.linalg.eigh(moments * (counts.sum() / max(np.trace(moments), 1e-300)))
-    scale = np.maximum(scale, max(LEAST_MOMENT * scale.max(), 1e-300))
+    length = max(np.trace(moments), 1e-300)
+    scale, turn = np.linalg.eigh(moments * (counts.sum() / length))
+    scale = np.maximum(scale, max(LEAST_MOMENT * scale.max(), 1e-12))
     described = _centred(metadata, share)[:, :DESCRIBED]
-    return np.asarray(shrunk(sums @ turn, scale, share, described, noise_scale) @ turn.T)
+    guess = Guess(share[:, None] * (embedding @ turn) / math.sqrt(length), alike, ALIKE_DEVIATION)
+    return np.asarray(shrunk(sums @ turn, scale, share, described, noise_scale, guess) @ turn.T)
 
 
 def crossed_factors(features: FloatArray) -> FloatArray:
@@ -138,6 +163,22 @@ def crossed_factors(features: FloatArray) -> FloatArray:
 
 def _centred(columns: FloatArray, share: FloatArray) -> FloatArray:
     return np.asarray(columns - share @ columns)
+
+
+def _off(former: FloatArray, columns: FloatArray, share: FloatArray) -> FloatArray:
+    """What former columns do not say, as the popular titles weigh; zero where they are as many as the titles."""
+    root = np.sqrt(share)[:, None]
+    left, values, _ = np.linalg.svd(root * former / np.maximum(_lengths(former, share), 1e-300), full_matrices=False)
+    left = left[:, values > LEAST_NEW * values.max()]
+    rest = root * columns
+    for _ in range(2):  # twice is enough
+        rest = rest - left @ (left.T @ rest)
+    rest = _centred(rest / root, share)
+    return np.where(_lengths(rest, share) > LEAST_NEW * _lengths(columns, share), rest, 0.0)
+
+
+def _lengths(columns: FloatArray, share: FloatArray) -> FloatArray:
+    return np.asarray(np.sqrt(share @ columns**2))
 
 
 def _moments(columns: FloatArray, share: FloatArray) -> FloatArray:

@@ -14,6 +14,8 @@ from backrow.simulations.datasets.dataset import Interactions
 BaselineName = Literal["popularity", "puresvd", "ease", "ials", "ease-recent", "transitions", "sasrec"]
 ORDERED = ("ease-recent", "transitions", "sasrec")
 """Those that use the order of watching."""
+LINEAR = frozenset({"ease", "ease-recent", "transitions"})
+"""Those that hold matrices of titles times titles."""
 
 
 def make_baseline(name: BaselineName, seed: int = 0) -> Baseline:

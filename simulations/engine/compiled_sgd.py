@@ -55,49 +55,57 @@ def _combine(rows, ids, count, values, total):
             total[k] += values[j] * rows[ids[j], k]
 
 
-@njit(nogil=True, cache=True, fastmath=_FAST)
-def _merge(used, title_of, before, batch_of, error_of, last, past, length, merged):
-    """Squared length of the whole change; sum_b E_b p_b of the titles of several entries go to `merged`, in order."""
-    columns, square, row = past.shape[1], 0.0, 0
+@njit(nogil=True, cache=True)
+def _sort_out(used, title_of, before, last, single, several):
+    """Entries that are the last of their title: how many titles have one entry, and several. No branch to guess."""
+    ones, more = 0, 0
     for entry in range(used):
-        if last[title_of[entry]] != entry:
-            continue
-        if before[entry] < 0:
-            square += error_of[entry] * error_of[entry] * length[batch_of[entry]]
-            continue
-        weight, batch, here = error_of[entry], batch_of[entry], before[entry]
+        ends = last[title_of[entry]] == entry
+        alone = before[entry] < 0
+        single[ones] = entry
+        several[more] = entry
+        ones += ends & alone
+        more += ends & (not alone)
+    return ones, more
+
+
+@njit(nogil=True, cache=True, fastmath=_FAST)
+def _merge(single, several, before, batch_of, error_of, past, length, merged):
+    """Squared length of the whole change; sum_b E_b p_b of the titles of several entries go to `merged`, in order."""
+    columns, square = past.shape[1], 0.0
+    for entry in single:
+        square += error_of[entry] * error_of[entry] * length[batch_of[entry]]
+    for row in range(len(several)):
+        here = several[row]
+        into = merged[row]
+        weight, batch, here = error_of[here], batch_of[here], before[here]
         for k in range(columns):
-            merged[row, k] = weight * past[batch, k]
+            into[k] = weight * past[batch, k]
         while here >= 0:
             weight, batch, here = error_of[here], batch_of[here], before[here]
             for k in range(columns):
-                merged[row, k] += weight * past[batch, k]
+                into[k] += weight * past[batch, k]
         part = 0.0
         for k in range(columns):
-            part += merged[row, k] * merged[row, k]
+            part += into[k] * into[k]
         square += part
-        row += 1
     return square
 
 
 @njit(nogil=True, cache=True)
-def _scatter(used, title_of, before, batch_of, error_of, last, past, merged, factor, total):
+def _scatter(single, several, title_of, batch_of, error_of, past, merged, factor, last, total):
     """Add the change, rounded title by title; and forget the titles."""
-    columns, row = past.shape[1], 0
-    for entry in range(used):
-        title = title_of[entry]
-        if last[title] != entry:
-            continue
-        if before[entry] < 0:
-            weight, batch = factor * error_of[entry], batch_of[entry]
-            for k in range(columns):
-                total[title, k] += (weight * past[batch, k] + _WHOLE) - _WHOLE
-        else:
-            for k in range(columns):
-                total[title, k] += (factor * merged[row, k] + _WHOLE) - _WHOLE
-            row += 1
-    for entry in range(used):
-        last[title_of[entry]] = -1
+    columns = past.shape[1]
+    for entry in single:
+        title, weight, batch = title_of[entry], factor * error_of[entry], batch_of[entry]
+        for k in range(columns):
+            total[title, k] += (weight * past[batch, k] + _WHOLE) - _WHOLE
+        last[title] = -1
+    for row in range(len(several)):
+        title = title_of[several[row]]
+        for k in range(columns):
+            total[title, k] += (factor * merged[row, k] + _WHOLE) - _WHOLE
+        last[title] = -1
 
 
 @njit(nogil=True, cache=True)
@@ -117,6 +125,7 @@ def sgd(
     title_of, before = np.empty(entries, np.int32), np.empty(entries, np.int32)
     batch_of, error_of = np.empty(entries, np.int32), np.empty(entries)
     last = np.full(rows, -1, np.int32)
+    single, several = np.empty(entries + 1, np.int32), np.empty(entries + 1, np.int32)
     order = np.empty(most, np.int64)
     past, inner, pull = np.empty((batches, columns)), np.empty(batches), np.empty(batches)
     length, every = np.empty(batches), np.arange(batches)
@@ -205,10 +214,11 @@ def sgd(
                 batch += 1
         for k in range(columns):
             users[row, k] = user[k]
-        square = _merge(used, title_of, before, batch_of, error_of, last, past, length, merged)
+        ones, more = _sort_out(used, title_of, before, last, single, several)
+        square = _merge(single[:ones], several[:more], before, batch_of, error_of, past, length, merged)
         norm = rate * math.sqrt(square)
         norms[row] = norm
         factor = rate * scale
         if norm > bound:
             factor *= bound / norm
-        _scatter(used, title_of, before, batch_of, error_of, last, past, merged, factor, total)
+        _scatter(single[:ones], several[:more], title_of, batch_of, error_of, past, merged, factor, last, total)

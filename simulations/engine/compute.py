@@ -23,7 +23,7 @@ from backrow.privacy.quantise import Rounding
 from backrow.privacy.queries import Metric, Query, QuerySchema
 from backrow.privacy.wire import IntArray, RoundCall
 from backrow.simulations.engine.sequence import contexts_solve, contexts_work
-from backrow.simulations.engine.shard import FloatArray, Shard, Slots, Work, split
+from backrow.simulations.engine.shard import FloatArray, Shard, Slots, Work, aligned, split
 
 WHOLE_NUMBERS = 2.0**52
 """Sums of whole numbers in float64 are exact below twice this."""
@@ -113,7 +113,7 @@ def add_answers(
     parts = [(block, slice(end - len(block), end)) for block, end in zip(blocks, ends.tolist(), strict=True)]
 
     def run(mine: Sequence[tuple[Slots, slice]]) -> FloatArray:
-        total = np.zeros(shape)
+        total = aligned(shape)
         for block, place in mine:
             work(block, place, total, norms[place])
         return total
@@ -257,8 +257,9 @@ def _check_columns(tensor: FloatArray, query: QuerySchema) -> None:
 def _matrix(tensor: FloatArray, rows: int) -> FloatArray:
     if tensor.ndim != 2 or len(tensor) != rows:
         raise ValueError(f"a tensor of shape {tensor.shape} does not fit {rows} rows")
-    matrix = np.ascontiguousarray(tensor, dtype=np.float64).view()
-    matrix.flags.writeable = False  # as what comes from a message: a kernel is compiled once
+    matrix = aligned(tensor.shape)  # in a message it begins anywhere
+    matrix[:] = tensor
+    matrix.flags.writeable = False
     return matrix
 
 

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from backrow.client.training.sgd import Epochs, local_epochs
 from backrow.simulations.engine.plain_sequence import now, sequence
+from backrow.simulations.engine.plain_sgd import sgd
 from backrow.simulations.engine.shard import FloatArray, Slots
 
 __all__ = ["counts", "gradient", "now", "ranks", "sequence", "sgd", "solve", "subspace"]
@@ -144,36 +144,6 @@ def gradient(
     x.data = sparse
     total += x.T @ scaled
     small += alpha0 * p.T @ scaled
-
-
-def sgd(
-    slots: Slots,
-    seeds: NDArray[np.uint64],
-    starts: NDArray[np.int64],
-    titles: NDArray[np.int32],
-    weights: FloatArray,
-    factors: FloatArray,
-    users: FloatArray,
-    rate: float,
-    size: int,
-    negatives: int,
-    epochs: int,
-    bound: float,
-    scale: float,
-    total: FloatArray,
-    norms: FloatArray,
-) -> None:
-    """Clipped changes of the item factors, each device's rounded by itself; `users` is changed in place."""
-    steps = Epochs(rate, size, negatives, epochs)
-    for row, slot in enumerate(slots):
-        own, weight = titles[starts[slot] : starts[slot + 1]], weights[starts[slot] : starts[slot + 1]]
-        if len(own) and not (own.min() >= 0 and own.max() < len(factors)):
-            norms[row] = np.nan
-            continue
-        ids, change = local_epochs(factors, own, weight, int(seeds[row]), users[row], steps)
-        norms[row] = np.linalg.norm(change)
-        change *= scale * min(1.0, bound / max(norms[row], _VANISHING))
-        total[ids] += np.rint(change, out=change)
 
 
 def ranks(

@@ -1,5 +1,6 @@
 """What the kernels read of a population, and the fixed blocks in which sums that are rounded together are made."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ Work = Callable[[Slots, slice, FloatArray, FloatArray], None]
 
 LARGEST_BLOCK = 2048
 """Most devices whose answers are added in floating point before they are rounded (docs/population-engine.md)."""
+LINE = 64
+"""Bytes of a cache line."""
 _BLOCKS = 64
 """A population is cut into so many blocks, at least, as long as they hold 64 devices or more."""
 
@@ -29,6 +32,14 @@ def block_size(devices: int) -> int:
     while size < LARGEST_BLOCK and devices >= 2 * size * _BLOCKS:
         size *= 2
     return size
+
+
+def aligned(shape: tuple[int, ...]) -> FloatArray:
+    """Zeros whose memory begins with a cache line: a row of eight numbers or a multiple lies in as few as it can."""
+    size = 8 * math.prod(shape)
+    raw = np.zeros(size + LINE, dtype=np.uint8)
+    start = -raw.ctypes.data % LINE
+    return raw[start : start + size].view(np.float64).reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)

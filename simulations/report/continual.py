@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from backrow.simulations.continual_results import ContinualResults, Quality
-from backrow.simulations.report.curves import Chart, Curve, Dot, chart_svgs
+from backrow.simulations.report.curves import Chart, Curve, Dot, wide_svg
 from backrow.simulations.report.drawing import standalone
 from backrow.simulations.report.page import Figure, Line, Table
 from backrow.simulations.report.study import Content, write_page
@@ -23,7 +23,7 @@ SMOOTHED = 4
 
 def write_continual_report(folder: Path, results: ContinualResults) -> None:
     """Write report.html and continual.svg; neither holds a script, or anything of a single device."""
-    (folder / PLOT).write_text(standalone(chart_svgs(quality_chart(results), "continual")[0]), encoding="utf-8")
+    (folder / PLOT).write_text(standalone(wide_svg(quality_chart(results), "continual")), encoding="utf-8")
     write_page(folder / "report.html", content_of(results))
 
 

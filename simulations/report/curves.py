@@ -71,6 +71,11 @@ def chart_svgs(chart: Chart, salt: str) -> tuple[str, str]:
     return _drawn(chart, salt, *WIDE), _drawn(chart, salt, *SMALL)
 
 
+def wide_svg(chart: Chart, salt: str) -> str:
+    """The plot for a wide page alone."""
+    return _drawn(chart, salt, *WIDE)
+
+
 def _drawn(chart: Chart, salt: str, width: int, height: int) -> str:
     def paint(axes: object) -> None:
         _paint(axes, chart, width, height)

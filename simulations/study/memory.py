@@ -14,14 +14,14 @@ PER_TITLE = 256 * 8 * 6 + 64 * 8 * 12
 PER_DEVICE = 2_500
 """Bytes of names, hashes and objects."""
 PER_TITLE_SQUARED = 40
-"""Bytes of EASE: Gram matrix, factor, inverse, weights."""
+"""Bytes of EASE: Gram matrix, factor, inverse, weights. The same of transitions."""
 
 
 def needed(prepared: Prepared, linear: bool) -> int:
     """Bytes that one worker will need, at the most.
 
     Args:
-        linear: it fits EASE, which is quadratic in the titles.
+        linear: it fits a baseline that is quadratic in the titles.
     """
     titles, devices = len(prepared.dataset.catalogue.ids), len(prepared.population)
     grows = PER_INTERACTION * len(prepared.dataset.interactions) + PER_TITLE * titles + PER_DEVICE * devices

@@ -39,8 +39,7 @@ def plan_content(plan: Plan) -> Content:
         ),
         stamp=SIMULATED,
         figures=tuple(
-            Figure(_devices_words(plan, epsilon), f"devices at epsilon {epsilon:g}")
-            for epsilon in plan.epsilons
+            Figure(_devices_words(plan, epsilon), f"devices at epsilon {epsilon:g}") for epsilon in plan.epsilons
         ),
         charts=tuple(charts),
         tables=(_plan_table(plan), *([_check_table(plan)] if plan.checks else [])),

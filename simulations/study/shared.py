@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backrow.privacy.randomness import SeededRandom
+from backrow.simulations.choice import refuse_orderless
 from backrow.simulations.datasets.dataset import Dataset
 from backrow.simulations.datasets.registry import load
 from backrow.simulations.pipeline import Prepared, people, prepare
@@ -30,6 +31,7 @@ def prepared_for(scenario: Scenario) -> Prepared:
     if scenario.data.name == GENERATED:
         return prepare(scenario)  # memory-mapped, from a cache of its own
     dataset, split = _loaded(scenario.data, scenario.evaluation.tuning)
+    refuse_orderless(scenario, dataset)
     return Prepared(dataset, split, people(scenario, dataset, split.train, split.test))
 
 
@@ -107,7 +109,7 @@ def subsample(prepared: Prepared, devices: int, seed: int) -> Prepared:
     position = np.full(len(population), -1, dtype=np.int32)
     position[slots] = np.arange(devices, dtype=np.int32)
     train = split.train.take(position[split.train.user] >= 0)
-    train = type(train)(position[train.user], train.title, train.timestamp, train.rating, train.rank)
+    train = replace(train, user=position[train.user])
     negatives = None if split.negatives is None else split.negatives[slots]
     kept = Split(split.name, split.titles, train, split.validation[slots], split.test[slots], negatives)
     return Prepared(prepared.dataset, kept, fewer)

@@ -13,6 +13,7 @@ from typing import Any
 
 from backrow.privacy.errors import BackrowError, ScenarioError
 from backrow.privacy.plan import Aggregation
+from backrow.simulations.baselines.registry import LINEAR
 from backrow.simulations.pipeline import Prepared, commit, places_of
 from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.results import write_whole
@@ -117,7 +118,8 @@ def run_cells(
     forget()
     prepared = prepared_for(scenario)
     _check_cells(cells, prepared)
-    each = max(needed(prepared, cell.kind == "baselines" and "ease" in scenario.evaluation.baselines) for cell in cells)
+    linear = not LINEAR.isdisjoint(scenario.evaluation.baselines)
+    each = max(needed(prepared, cell.kind == "baselines" and linear) for cell in cells)
     check_memory(each, min(jobs, len(cells)), available())
     if any(cell.kind == "run" and places_of(cell.scenario, len(prepared.population))[0] is SECURE for cell in cells):
         observe(Progress("stage", SLOW))

@@ -23,7 +23,7 @@ from backrow.simulations.continual_rounds import Service, run_rounds
 from backrow.simulations.continual_scenario import ContinualScenario
 from tests.transcripts import DifferentError, RecordedCoordinator, Transcript, assert_same, files_in
 
-WEEKS, OWNERS, NOW = 4, 70, 1_700_000_000
+WEEKS, OWNERS, NOW = 3, 70, 1_700_000_000
 """Two blocks: 64 owners at the first node, the others at the second."""
 
 
@@ -94,7 +94,7 @@ def test_a_run_killed_between_weeks_goes_on_to_the_same_releases(
     finished: tuple[Path, ContinualResults], views: Path, tmp_path: Path
 ) -> None:
     def kill(words: str) -> None:
-        if words.startswith("week 2, sequence"):
+        if words.startswith("week 1, sequence"):
             raise KilledError
 
     with pytest.raises(KilledError):
@@ -188,18 +188,18 @@ def test_a_device_that_has_left_or_opted_out_leaves_no_trace_of_what_it_does_aft
 ) -> None:
     weeks = {"count": WEEKS} | ({} if answers is None else {"answers": answers})
     asked = scenario(views, weeks=weeks)
-    slot = int(np.flatnonzero([np.sum(everybody.lives.week[a:b] >= 3) > 3 for a, b in pairs(everybody.lives)])[0])
+    slot = int(np.flatnonzero([np.sum(everybody.lives.week[a:b] >= 2) > 3 for a, b in pairs(everybody.lives)])[0])
 
     def run(lives: Lives, name: str) -> Transcript:
         return transcript(service_of(asked, replace(everybody, lives=lives)), tmp_path / name)
 
-    gone = ending(everybody.lives, slot, 3, how=how)
-    theirs, others = run(gone, "gone"), run(watching_otherwise(gone, slot, 3), "otherwise")
+    gone = ending(everybody.lives, slot, 2, how=how)
+    theirs, others = run(gone, "gone"), run(watching_otherwise(gone, slot, 2), "otherwise")
     assert any(" released " in told for told in theirs.told)
     assert_same(theirs, others)
     # The control: of a device that stays it does show.
     with pytest.raises(DifferentError):
-        assert_same(run(everybody.lives, "stays"), run(watching_otherwise(everybody.lives, slot, 3), "stays otherwise"))
+        assert_same(run(everybody.lives, "stays"), run(watching_otherwise(everybody.lives, slot, 2), "stays otherwise"))
 
 
 def pairs(lives: Lives) -> list[tuple[int, int]]:

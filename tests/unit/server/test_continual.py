@@ -84,15 +84,15 @@ def noises(schedule: Schedule, place: int, seed: int) -> list[np.ndarray]:
 @pytest.mark.parametrize("changes", [{"growth": 1.5}, {"answers": 2, "apart": 2}, {"answers": 1, "forgetting": 1.0}])
 @pytest.mark.parametrize("void", [None, 3])
 def test_a_pool_knows_how_much_noise_is_in_it(changes: dict[str, object], void: int | None) -> None:
-    settings = replace(SETTINGS, titles=3000, **changes)  # type: ignore[arg-type]
+    settings = replace(SETTINGS, titles=1000, **changes)  # type: ignore[arg-type]
     schedule = continual_schedule(settings)
     pool = Pool(schedule.rounds[1::2], settings.forgetting)
     for week, noise in enumerate(noises(schedule, 1, seed=4), start=1):
         answer = Answer(noise, pool.plans[week - 1].noise_scale, pool.plans[week - 1].noise_multiplier)
         pool = pool.add(None if week == void else answer)
-        # 96,000 draws: the ratio is further from 1 than this once in 10^9 times.
+        # 32,000 draws, standard error .004: the ratio is further from 1 than this once in 10^9 times.
         assert pool.total is not None
-        assert float(np.std(pool.total)) / pool.spread == pytest.approx(1, abs=0.015)
+        assert float(np.std(pool.total)) / pool.spread == pytest.approx(1, abs=0.025)
     if settings.answers is not None and void is None:
         weights = np.array([settings.forgetting**age for age in range(WEEKS)][::-1])
         assert pool.spread == pytest.approx(spread_of(pool.plans, weights))
@@ -131,6 +131,18 @@ def test_void_weeks_only_pass_and_nothing_at_all_is_known_before_the_first_relea
     after = program.absorb(Query.POPULARITY, answered(counts)).absorb(Query.SEQUENCE, None).model()
     assert list(np.argsort(after.popularity)) == list(range(TITLES))
     assert not after.item_factors.any()
+
+
+def test_a_model_is_popularity_alone_until_what_follows_stands_out_of_the_noise() -> None:
+    program = ContinualProgram.start(SETTINGS, FEATURES, continual_schedule(SETTINGS))
+    draw = np.random.default_rng(8)
+    assert program.followers is not None
+    spread = program.followers.plans[0].noise_scale
+    for counted, known in ((0.2, False), (0.8, True)):
+        counts = np.full((TITLES, 1), counted * spread) + draw.random((TITLES, 1))
+        after = program.absorb(Query.POPULARITY, answered(counts))
+        after = after.absorb(Query.SEQUENCE, answered(1e3 * spread * draw.normal(size=(TITLES, 32))))
+        assert after.model().item_factors.any() == known
 
 
 def test_devices_are_asked_the_same_every_week_whatever_was_released() -> None:

@@ -9,7 +9,7 @@ from backrow.privacy.queries import Query
 from backrow.server.programs.base import Answer
 from backrow.server.programs.model import ModelProgram
 from backrow.server.programs.sequence import COLUMNS, SequenceProgram, crossed_factors
-from backrow.server.programs.shrinkage import expected_counts, shrunk
+from backrow.server.programs.shrinkage import Guess, expected_counts, shrunk
 from tests.unit.server.test_programs import settings
 
 TITLES = 120
@@ -109,3 +109,51 @@ def test_shrinking_comes_closer_to_effects_that_features_partly_explain() -> Non
         found = shrunk(sums[:, None], np.array([scale]), share, described, noise)[:, 0]
         assert np.sum((found - true) ** 2) < 0.8 * np.sum((sums / scale - true) ** 2)
         assert np.sum((found - true) ** 2) < 1.1 * np.sum(true**2)
+
+
+def test_counts_of_titles_described_alike_help_each_other() -> None:
+    described = RNG.normal(size=(4000, 6))
+    true = RNG.exponential(np.exp(2 + described @ np.array([0.6, -0.5, 0.3, 0, 0, 0])))
+    noisy = true + RNG.normal(scale=15, size=4000)
+    alone, told = expected_counts(noisy, 15.0), expected_counts(noisy, 15.0, described)
+    assert np.mean((told - true) ** 2) < 0.9 * np.mean((alone - true) ** 2)
+
+
+def test_features_that_say_nothing_of_counts_do_next_to_nothing() -> None:
+    true = RNG.exponential(10, 4000)
+    noisy = true + RNG.normal(scale=15, size=4000)
+    alone, told = expected_counts(noisy, 15.0), expected_counts(noisy, 15.0, RNG.normal(size=(4000, 32)))
+    assert np.mean((told - alone) ** 2) < 0.02 * np.mean((alone - true) ** 2)
+    constant = expected_counts(noisy, 15.0, np.ones((4000, 3)))
+    np.testing.assert_allclose(constant, alone)
+
+
+@pytest.mark.parametrize("noise", [3.0, 300.0, 3e6])
+def test_a_guess_is_believed_as_far_as_the_sums_do_not_contradict_it(noise: float) -> None:
+    share = RNG.gamma(0.5, 1, 2000)
+    share /= share.sum()
+    effects = share[:, None] * RNG.normal(size=(2000, 4))
+    sums = 1e5 * 2 * effects + RNG.normal(scale=noise, size=(2000, 4))
+    made = shrunk(sums, np.full(4, 1e5), share, np.zeros((2000, 0)), noise, Guess(effects, 5.0, 1.0))
+    factor = float(np.sum(made * effects) / np.sum(effects**2))
+    assert factor == pytest.approx(2 if noise < 1000 else 5, rel=0.1)
+
+
+def test_noise_alone_leaves_what_metadata_says() -> None:
+    state = program()
+    noise = RNG.normal(scale=1e4, size=(TITLES, COLUMNS))
+    learned = state.absorb(Answer(noise, 1e4, 1.0))
+    embedding = state.ask().tensors["embedding"] * state.counts[:, None]
+    assert np.corrcoef(learned.item_factors().ravel(), embedding.ravel())[0, 1] > 0.99
+    assert not np.any(program(np.zeros((TITLES, 0))).absorb(Answer(noise, 1e4, 1.0)).item_factors())
+
+
+@pytest.mark.parametrize("features", [FEATURES, np.zeros((TITLES, 0))])
+def test_after_a_round_that_found_nothing_the_next_one_looks_elsewhere(features: np.ndarray) -> None:
+    state = program(features)
+    for _ in range(3):
+        before = [*state.embeddings]
+        state = state.absorb(Answer(RNG.normal(scale=1e4, size=(TITLES, COLUMNS)), 1e4, 1.0))
+        asked = state.embeddings[-1]
+        assert np.all(np.isfinite(state.item_factors()))
+        assert np.linalg.matrix_rank(np.hstack([*before, asked])) == min(COLUMNS * (len(before) + 1), TITLES - 1)

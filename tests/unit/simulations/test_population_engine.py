@@ -15,7 +15,7 @@ from backrow.privacy.errors import CohortError, NonFiniteUpdateError
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.randomness import SeededRandom
-from backrow.simulations.engine import compute, plain
+from backrow.simulations.engine import compute, plain, plain_sgd
 from backrow.simulations.engine.compute import Draws, add_answers, whole_cohorts
 from backrow.simulations.engine.edge import slots_of
 from backrow.simulations.engine.shard import LARGEST_BLOCK, Shard, block_size, split
@@ -108,6 +108,15 @@ def test_on_movielens_the_sum_is_that_of_the_devices_one_by_one(trainer: str, da
     call = question(trainer, len(prepared.dataset.catalogue.ids), len(population), columns=16)
     together = integers(whole(population, slots).answer, call, slots)
     assert apart(together, integers(one_by_one(population, slots).answer, call, slots)) <= 1e-6
+
+
+def test_a_device_that_needs_much_memory_copies_its_rows_and_answers_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    call, draws = question("sgd", TITLES, len(WORLD)), Draws(device_seeds(random("seeds", 4, 0), SLOTS))
+    side_by_side, norms = add_answers(call, Shard.of(WORLD), SLOTS, draws, 64, 1, plain)
+    monkeypatch.setattr(plain_sgd, "_LARGEST", 0)
+    copied, others = add_answers(call, Shard.of(WORLD), SLOTS, draws, 64, 1, plain)
+    assert apart(side_by_side, copied) <= 1e-9
+    assert norms == pytest.approx(others, rel=1e-12)
 
 
 def test_own_factors_that_are_kept_are_those_the_device_would_keep(using: ModuleType) -> None:
