@@ -15,7 +15,7 @@ OPACUS = ["backrow.client.training.opacus_*"]
 RUNNERS = ["backrow.simulations.runner*"]
 
 ONLY = {
-    "torch": OPACUS,
+    "torch": [*OPACUS, "backrow.simulations.baselines.sasrec*"],
     "opacus": OPACUS,
     "flwr": ["backrow.client.app", "backrow.server.app", "backrow.server.strategy", *RUNNERS],
     "ray": RUNNERS,
