@@ -21,8 +21,7 @@ from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
 from backrow.server.drawn import DrawnNoise
 from backrow.server.hosting import Hosting
-from backrow.server.outcome import Outcome as Outcome
-from backrow.server.outcome import RoundReport as RoundReport
+from backrow.server.outcome import Outcome, RoundReport
 from backrow.server.programs.base import Answer
 from backrow.server.programs.program import Program
 from backrow.server.provenance import Provenances
@@ -37,10 +36,6 @@ START_TIMEOUT = 120.0
 """Seconds to wait for nodes to register."""
 NODE_TIMEOUT = 3600.0
 """Seconds to wait for a node's answer; Flower reports dead nodes earlier."""
-
-
-def _no_more(plan: RoundPlan, program: Program, releases: Sequence[Release]) -> None:
-    """Nothing follows a round but the next."""
 
 
 @dataclass(slots=True)
@@ -70,7 +65,7 @@ class Coordinator:
     nodes: int = 1
     problems: list[str] = field(default_factory=list)
     suppression: SuppressionList | None = None
-    after: Callable[[RoundPlan, Program, Sequence[Release]], None] = _no_more
+    after: Callable[[RoundPlan, Program, Sequence[Release]], None] = lambda plan, program, releases: None
     _hosting: Hosting = field(default_factory=Hosting)
     _provenances: Provenances = field(default_factory=Provenances)
     _releases: list[Release] = field(default_factory=list)
