@@ -81,7 +81,7 @@ def section(name: str, scenario: ContinualScenario, runs: list[ContinualResults]
     asked = f"at most {weeks.answers} answer of a device" if weeks.answers == 1 else f"at most {weeks.answers} answers"
     said = "everybody asked every week" if weeks.answers is None else f"{asked}, correlated noise"
     title = "Histories played out over weeks" if scenario.churn.histories == "paced" else "MovieLens 1M as it was"
-    lines = ["| model | all weeks | first third | second | last |", "|---|---|---|---|---|"]
+    lines = [f"| model | from week {first.since} on | first third | second | last |", "|---|---|---|---|---|"]
     for model in first.overall:
         spread = f" ({stdev([one.overall[model].hr or 0 for one in runs]):.4f})" if len(runs) > 1 else ""
         thirds = [" / ".join(third(runs, model, number)) for number in range(3)]
