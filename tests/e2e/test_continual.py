@@ -15,6 +15,7 @@ from backrow.privacy.ledger.files import read_files
 from backrow.privacy.ledger.signed_entry import SignedEntry
 from backrow.privacy.ledger.verification import verify_files
 from backrow.privacy.signing import SigningKey
+from backrow.server.archive import Archive
 from backrow.simulations import continual_rounds
 from backrow.simulations.churn import NEVER, Lives
 from backrow.simulations.continual import Prepared, prepare, run_continual, service_of
@@ -115,6 +116,27 @@ def test_a_run_killed_between_weeks_goes_on_to_the_same_releases(
     assert verify(tmp_path / "run").findings == ()
     with pytest.raises(ScenarioError, match="nothing to go on with"):
         run_continual(bounded(views), tmp_path / "other", resume=True)
+
+
+@pytest.mark.long
+def test_a_round_that_was_open_when_the_run_was_killed_stays_void_and_its_week_goes_on_without(
+    finished: tuple[Path, ContinualResults], views: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing(Archive):
+        def keep(self, number: int, noisy: np.ndarray) -> None:
+            if number == 4:
+                raise KilledError
+            super().keep(number, noisy)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(continual_rounds, "Archive", Failing)
+        with pytest.raises(KilledError):
+            run_continual(bounded(views), tmp_path / "run")
+    results = run_continual(bounded(views), tmp_path / "run", resume=True)
+    assert [week.outcome != "released" for week in results.weeks] == [False, True, False]
+    # The noise of later weeks is what it would have been.
+    assert {number: each for number, each in digests(finished[0]).items() if number != 4} == digests(tmp_path / "run")
+    assert verify(tmp_path / "run").findings == ()
 
 
 def test_a_week_that_would_exceed_the_budget_of_all_is_not_asked(views: Path, tmp_path: Path) -> None:
