@@ -4,7 +4,7 @@ complete-journey: purchases of one year by 2,469 households, from the wheel comp
 for education and research; its page calls them simulated after real households). A device is a household, a title one
 of the 2,242 product types, a viewing a basket that holds one of that type, whatever the quantity; within a basket the
 order is drawn, because the file sorts by product number. Products without a type are left out, nothing else. No
-metadata is used. Once more with the 303 product categories as titles.
+metadata is used. Once more with the 303 product categories as titles (added when the types had been seen).
 """
 
 import io
@@ -116,6 +116,6 @@ CASES = {
     "ml-1m-no-metadata": Case("MovieLens 1M without metadata", without_genres),
     "ml-1m-tenth": Case("a random tenth of every history of MovieLens 1M", a_tenth),
     "ml-100k-plays": Case("MovieLens 100K with made-up play counts, weights 1 + ln(plays)", with_plays, "plays"),
-    "generated": Case("20,000 generated devices, 3,000 titles, 40 events each, no order", None),
+    "generated": Case("6,000 generated devices, 1,500 titles, 30 events each on average, no order", None),
 }
 """By name, in the order of the table."""

@@ -74,7 +74,7 @@ def scenario(name: str, epsilon: str, seed: int, trainer: str = "auto") -> Scena
             "privacy": {"epsilon": epsilon if epsilon == "none" else float(epsilon), "aggregation": "trusted"},
             "model": {"evaluation_share": 0.0},
             "evaluation": {"baselines": ["popularity"]},
-            **({"generated": {"devices": 20_000, "titles": 3_000, "events": 40}} if case.make is None else {}),
+            **({"generated": {"devices": 6_000, "titles": 1_500, "events": 30}} if case.make is None else {}),
         }
     )
 
