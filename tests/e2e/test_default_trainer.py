@@ -20,12 +20,12 @@ SEEDS = (1, 2)
 PROTOCOLS: tuple[Protocol, ...] = ("full", "ncf")
 
 
-def scenario(data: str, epsilon: float, seed: int = 1, trainer: str = "auto") -> Scenario:
+def scenario(data: str, epsilon: float, seed: int = 1, trainer: str = "auto", order: str = "known") -> Scenario:
     return Scenario.model_validate(
         {
             "seed": seed,
             "trainer": trainer,
-            "data": {"name": data},
+            "data": {"name": data, "order": order},
             "privacy": {"epsilon": epsilon, "aggregation": "trusted"},
             "evaluation": {"tuning": True, "protocols": ["full"]},
         }
@@ -72,9 +72,21 @@ def test_with_few_devices_the_default_is_no_worse_than_noisy_popularity(small: P
 
 
 def test_where_the_rule_falls_back_the_trainer_it_avoids_is_worse(small: Prepared) -> None:
-    made, avoided = scenario("ml-100k", 0.1), scenario("ml-100k", 0.1, trainer="sequence")
+    made = scenario("ml-100k", 0.1, order="unknown")
+    avoided = scenario("ml-100k", 0.1, trainer="gradient", order="unknown")
     assert commit(made, small).settings.trainer == "prior"
     assert hits(avoided, small)[0]["full"] < hits(made, small)[0]["full"]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("epsilon", [0.1, 0.3, 1.0])
+def test_with_order_and_metadata_nothing_else_is_better_even_at_a_tiny_budget(small: Prepared, epsilon: float) -> None:
+    ours = [hits(scenario("ml-100k", epsilon, seed), small)[0] for seed in SEEDS]
+    prior = [hits(scenario("ml-100k", epsilon, seed, "prior"), small)[0] for seed in SEEDS]
+    assert commit(scenario("ml-100k", epsilon), small).settings.trainer == "sequence"
+    for protocol in PROTOCOLS:
+        gain = np.mean([one[protocol] for one in ours]) - np.mean([one[protocol] for one in prior])
+        assert gain >= -SLACK[protocol]
 
 
 @pytest.mark.long
