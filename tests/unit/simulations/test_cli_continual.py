@@ -112,6 +112,7 @@ def results(**changes: object) -> ContinualResults:
     return ContinualResults.model_validate({**told, **changes})
 
 
+@pytest.mark.long
 def test_the_page_says_who_pays_for_what_and_which_weeks_are_missing(tmp_path: Path) -> None:
     content = content_of(results(stopped="nobody was left"))
     assert "at most 1 week;" in content.meaning[1]
