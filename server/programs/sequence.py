@@ -108,15 +108,17 @@ class SequenceProgram:
         learned = lift @ axes[:, ::-1][:, :COLUMNS]
         former = np.hstack(self.embeddings)
         rest = _off(former, learned, share)
-        left = _lengths(rest, share)
-        new = left > LEAST_NEW * _lengths(learned, share).max()
+        root = np.sqrt(share)[:, None]
+        left, values, _ = np.linalg.svd(root * rest, full_matrices=False)
+        new = values > LEAST_NEW * _lengths(learned, share).max()
         if np.all(new):
             return rest
         # Where followers say nothing new, look elsewhere: else the next question would be rounding errors.
-        drawn = np.random.default_rng(PUBLIC_SEED + len(self.embeddings)).normal(size=rest.shape)
-        random = _off(np.hstack([former, rest[:, new]]), drawn, share)
-        random *= ROOM * left[new].min() if np.any(new) else 1.0
-        return np.asarray(np.where(new, rest, random))
+        found = (left * values)[:, new] / root
+        drawn = np.random.default_rng(PUBLIC_SEED + len(self.embeddings)).normal(size=rest.shape)[:, ~new]
+        random = _off(np.hstack([former, found]), drawn, share)
+        random *= ROOM * values[new].min() if np.any(new) else 1.0
+        return np.hstack([found, random])
 
 
 def followers_of(

@@ -150,10 +150,12 @@ def test_noise_alone_leaves_what_metadata_says() -> None:
 
 @pytest.mark.parametrize("features", [FEATURES, np.zeros((TITLES, 0))])
 def test_after_a_round_that_found_nothing_the_next_one_looks_elsewhere(features: np.ndarray) -> None:
-    state = program(features)
-    for _ in range(3):
-        before = [*state.embeddings]
-        state = state.absorb(Answer(RNG.normal(scale=1e4, size=(TITLES, COLUMNS)), 1e4, 1.0))
-        asked = state.embeddings[-1]
-        assert np.all(np.isfinite(state.item_factors()))
-        assert np.linalg.matrix_rank(np.hstack([*before, asked])) == min(COLUMNS * (len(before) + 1), TITLES - 1)
+    for seed in (8, 262, 284, 299):  # in the last three noise looks like one or two findings
+        state, rng = program(features), np.random.default_rng(seed)
+        for _ in range(3):
+            before = [*state.embeddings]
+            state = state.absorb(Answer(rng.normal(scale=1e4, size=(TITLES, COLUMNS)), 1e4, 1.0))
+            asked = np.hstack([*before, state.embeddings[-1]])
+            directions = asked / np.linalg.norm(asked, axis=0)
+            assert np.all(np.isfinite(state.item_factors()))
+            assert np.linalg.matrix_rank(directions) == min(COLUMNS * (len(before) + 1), TITLES - 1)
