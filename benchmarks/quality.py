@@ -1,6 +1,7 @@
 """The privacy-utility table on MovieLens 1M, mean and standard deviation over seeds.
 
     .venv/bin/python benchmarks/quality.py             # test titles; writes benchmarks/results/quality-ml-1m.{json,md}
+                                                       # and draws quality-ml-1m-frontier.svg
     .venv/bin/python benchmarks/quality.py --tune      # validation titles carved from training data; prints only
 
 Reported runs touch the test titles once per configuration; everything was chosen with --tune. No run asks its
@@ -15,6 +16,7 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
+from quality_plot import draw
 from rich.console import Console
 
 from backrow.simulations.evaluation import baseline_rows
@@ -33,6 +35,8 @@ REQUIRED = {
                  (1.0, "ncf"): 0.61, (3.0, "ncf"): 0.65, (8.0, "ncf"): 0.68, (None, "ncf"): 0.72},
 }  # fmt: skip
 """HR@10 that the project asks of a trainer on ml-1m."""
+UNORDERED = ["popularity", "puresvd", "ease", "ials"]
+"""Baselines that ignore the order of watching."""
 CONSOLE = Console(stderr=True)
 
 
@@ -41,12 +45,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tune", action="store_true", help="validation titles instead of test titles; writes nothing")
     parser.add_argument("--data", default="ml-1m")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3, 4, 5])
     parser.add_argument("--epsilons", nargs="+", default=["1", "3", "8", "none"])
-    parser.add_argument("--trainers", nargs="*", default=["gradient", "subspace", "opacus", "prior"])
+    parser.add_argument("--trainers", nargs="*", default=["sequence", "gradient", "subspace", "opacus", "prior"])
     parser.add_argument("--set", dest="model", action="append", default=[], metavar="KEY=NUMBER", help="of [model]")
     parser.add_argument("--name", default="", help="of the files, after the data's")
-    parser.add_argument("--baselines", nargs="*", default=["popularity", "puresvd", "ease", "ials"])
+    parser.add_argument("--baselines", nargs="*", default=[*UNORDERED, "ease-recent", "transitions"])
     options = parser.parse_args()
 
     prepared = prepare(scenario(options, "gradient", "3", options.seeds[0]))
@@ -64,6 +68,8 @@ def main() -> None:
     missed = [entry for entry in table if not entry["reached"]]
     if not options.tune:
         write(options, table, prepared)
+        if "sequence" in options.trainers and "gradient" in options.trainers:
+            draw(options.data, [options.name])
     for entry in missed:
         CONSOLE.print(f"below the bar: {entry}")
     raise SystemExit(bool(missed) and not options.tune)

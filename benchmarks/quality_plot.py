@@ -5,6 +5,7 @@
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,16 @@ def main() -> None:
     """Read, draw, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="ml-1m")
-    parser.add_argument("--from", dest="names", nargs="+", default=["", "-sequence"], help="after quality-DATA")
+    parser.add_argument("--from", dest="names", nargs="+", default=["", "sequence"], help="after quality-DATA")
     options = parser.parse_args()
-    paths = [RESULTS / f"quality-{options.data}{name}.json" for name in options.names]
+    draw(options.data, options.names)
+
+
+def draw(data: str, names: Sequence[str]) -> None:
+    """Draw what these files of results hold, in benchmarks/results; `names`: what follows the data's name in theirs."""
+    paths = [RESULTS / f"quality-{'-'.join(filter(None, (data, name)))}.json" for name in names]
     rows = shown_rows([entry for path in paths for entry in json.loads(path.read_text(encoding="utf-8"))["rows"]])
-    target = RESULTS / f"quality-{options.data}-frontier.svg"
+    target = RESULTS / f"quality-{data}-frontier.svg"
     target.write_text(standalone(frontier_svg(rows, 940, 480)), encoding="utf-8")
 
 

@@ -111,11 +111,12 @@ class SequenceProgram:
         root = np.sqrt(share)[:, None]
         left, values, _ = np.linalg.svd(root * rest, full_matrices=False)
         new = values > LEAST_NEW * _lengths(learned, share).max()
-        if np.all(new):
+        if np.count_nonzero(new) == rest.shape[1]:
             return rest
         # Where followers say nothing new, look elsewhere: else the next question would be rounding errors.
         found = (left * values)[:, new] / root
-        drawn = np.random.default_rng(PUBLIC_SEED + len(self.embeddings)).normal(size=rest.shape)[:, ~new]
+        missing = rest.shape[1] - np.count_nonzero(new)  # of few titles there are fewer values than columns
+        drawn = np.random.default_rng(PUBLIC_SEED + len(self.embeddings)).normal(size=(len(rest), missing))
         random = _off(np.hstack([former, found]), drawn, share)
         random *= ROOM * values[new].min() if np.any(new) else 1.0
         return np.hstack([found, random])
