@@ -86,7 +86,6 @@ demo: $(STAMP) ## train on real viewing data and show what it costs and gives
 
 bench: $(STAMP) ## measure quality; results go to benchmarks/results/
 	$(BIN)/python benchmarks/quality.py
-	$(BIN)/python benchmarks/quality_plot.py
 
 clean: ## remove what was built, but neither .venv/ nor runs/
 	rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
