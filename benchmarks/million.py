@@ -21,6 +21,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from machine import processor
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 ROOT = Path(__file__).parents[1]
 RESULTS, EXAMPLE = ROOT / "benchmarks" / "results", ROOT / "examples" / "million.toml"
@@ -192,7 +194,7 @@ def page(million: Measured, grown: list[tuple[Case, Measured]], spread: list[tup
     ours, popular = quality["ours"], quality["popularity"]
     return f"""# A million devices
 
-`{COMMAND}` on {_processor()}, {os.cpu_count()} cores shared with other work (load
+`{COMMAND}` on {processor()}, {os.cpu_count()} cores shared with other work (load
 {os.getloadavg()[0]:.1f} at the end), Python {platform.python_version()}, numpy {version("numpy")}, {_numba()}.
 `examples/million.toml`: {grown[-1][0].devices:,} devices, {said["events"]:,} watched titles, 20,000 titles, subspace
 training in 32 factors, epsilon {said["epsilon"]:.3f}, {len(said["digests"])} releases, every one accounted, in the
@@ -253,14 +255,6 @@ def _numba() -> str:
         return f"numba {version('numba')}"
     except ImportError:
         return "without numba"
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def main() -> None:

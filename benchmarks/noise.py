@@ -9,6 +9,8 @@ import statistics
 import time
 from pathlib import Path
 
+from machine import processor
+
 from backrow.privacy import discrete_gaussian
 from backrow.privacy.discrete_gaussian import DiscreteGaussian
 from backrow.privacy.mechanisms import IntegerGaussian
@@ -97,15 +99,6 @@ def build(scale: float) -> tuple[float, int]:
         table = discrete_gaussian._table(scale)
         seconds.append(time.perf_counter() - started)
     return statistics.median(seconds), table.thresholds.nbytes + table.high.nbytes + table.index.nbytes
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.machine()
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from machine import processor
 from population_rounds import World, bare, equality, rounds, world
 from threadpoolctl import threadpool_limits
 
@@ -158,15 +159,6 @@ took part, noise on every row, an epsilon, thousands of sentinels in the ledger,
 reservation before anything is asked, for the noisy sum and its entry before it is released. By processor time waits,
 and other programs on the machine, do not count.
 """
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "this machine"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "this machine")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
+from machine import processor
 from threadpoolctl import threadpool_limits
 
 from backrow.client.answers import answer_block, split_blocks
@@ -251,15 +252,6 @@ histories again and again:
 | device by device (`cohort.whole = false`) | {old_wall:.1f} | {old_cpu:.1f} |
 | whole cohorts | {wall:.1f} | {cpu:.1f} |
 """
-
-
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return "this machine"
-    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "this machine")
 
 
 if __name__ == "__main__":

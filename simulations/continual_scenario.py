@@ -1,16 +1,15 @@
 """What decides a run over weeks, validated; read from a TOML file."""
 
-import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import tomli_w
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from backrow.privacy.correlated import LONGEST_HORIZON
-from backrow.privacy.errors import ScenarioError
 from backrow.simulations.scenario import Budget, as_tuple, without_none
 from backrow.simulations.section import Section
+from backrow.simulations.weeks_file import read_weeks_file
 
 ModelName = Literal["cold", "once", "popularity", "no privacy"]
 
@@ -138,16 +137,4 @@ def load_continual(path: Path) -> ContinualScenario:
     Raises:
         ScenarioError: it cannot be read, is no TOML, or holds what a run over weeks does not know.
     """
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise ScenarioError(f"{path}: {problem.strerror or problem}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise ScenarioError(f"{path} is not TOML: {problem}") from None
-    if isinstance(data := table.get("data"), str) and (path.parent / data).is_file():
-        table["data"] = str((path.parent / data).resolve())
-    try:
-        return ContinualScenario.model_validate(table)
-    except ValidationError as problem:
-        sentences = [f"{path}: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problem.errors()]
-        raise ScenarioError("\n".join(sentences)) from None
+    return read_weeks_file(path, ContinualScenario)

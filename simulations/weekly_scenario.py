@@ -1,16 +1,16 @@
 """What decides a weekly run, validated; read from a TOML file."""
 
-import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import tomli_w
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from backrow.privacy.correlated import LONGEST_HORIZON
 from backrow.privacy.correlated_design import Matrix, Workload, cumulative, decayed, window
 from backrow.privacy.errors import ScenarioError
 from backrow.simulations.section import Section
+from backrow.simulations.weeks_file import read_weeks_file
 
 
 class WeeksSection(Section):
@@ -105,19 +105,7 @@ def load_weekly(path: Path) -> WeeklyScenario:
     Raises:
         ScenarioError: it cannot be read, is no TOML, or holds what a weekly run does not know.
     """
-    try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as problem:
-        raise ScenarioError(f"{path}: {problem.strerror or problem}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as problem:
-        raise ScenarioError(f"{path} is not TOML: {problem}") from None
-    if isinstance(data := table.get("data"), str) and (path.parent / data).is_file():
-        table["data"] = str((path.parent / data).resolve())
-    try:
-        scenario = WeeklyScenario.model_validate(table)
-    except ValidationError as problem:
-        sentences = [f"{path}: {'.'.join(map(str, each['loc']))}: {each['msg']}" for each in problem.errors()]
-        raise ScenarioError("\n".join(sentences)) from None
+    scenario = read_weeks_file(path, WeeklyScenario)
     weeks = scenario.weeks
     if max(weeks.answers, weeks.apart) > weeks.releases:
         raise ScenarioError(
