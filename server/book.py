@@ -197,6 +197,7 @@ class Book:
         rule: Neighbourhood | None = None,
         survivors: tuple[str, ...] | None = None,
         settled: bool = True,
+        kept: Callable[[], object] = lambda: None,
     ) -> Receipt:
         """Record a release; the receipt is what `RoundSum.release` asks for.
 
@@ -204,6 +205,7 @@ class Book:
             rule: of the secure sum; None where edges are trusted.
             survivors: who is in a secure sum; None where edges add: then everyone invited counts.
             settled: False: its checkpoint is on the way, see `settle`.
+            kept: waits until the values are on disk: not before then does the ledger say so.
 
         Raises:
             OptOutError: one of them had opted out. Nothing is recorded: void the round.
@@ -216,7 +218,7 @@ class Book:
             reservation.index, reserve, self._schedule, crowd, provenance, bytes.fromhex(digest),
             spent_of([reserve.plan], self._schedule), ZCDP if added(self._reserves) else CLOSED_FORM, sentinels,
         )  # fmt: skip
-        written = self._ledger.append(entry, self._now(), settled=settled)
+        written = self._ledger.append(entry, self._now(), settled=settled, after=kept)
         self.participants[written.index] = self.crowds.devices
         if survivors is not None:
             self.survivors[written.index] = tuple(sorted(survivors))

@@ -16,7 +16,7 @@ from backrow.privacy.randomness import RandomSource
 from backrow.privacy.secagg.parameters import Tolerance
 from backrow.privacy.signing import SigningKey
 from backrow.server.archive import Archive
-from backrow.server.aside import Aside
+from backrow.server.aside import HEAD_START, Aside
 from backrow.server.book import Book
 from backrow.server.cohort import Cohort, invite
 from backrow.server.drawn import DrawnNoise
@@ -128,7 +128,6 @@ class Coordinator:
         after = program.absorb(query, _answer(closed))
         before, later = program.public_tensors(query), after.public_tensors(query)
         provenance, sentinels = self._provenances.of(program.settings, before, later), closed.sentinels
-        kept()  # on disk before the ledger says so
         receipt = self.book.release(
             opened.reservation,
             opened.cohort,
@@ -139,6 +138,7 @@ class Coordinator:
             closed.rule,
             closed.survivors,
             settled=False,
+            kept=kept,
         )
         self._releases.append(closed.release(receipt))
         return after
@@ -249,10 +249,10 @@ class Coordinator:
     def _collect(self, grid: Grid, opened: OpenRound, program: Program) -> RoundSum | Void:
         """The noisy sum of a round whose edges add. What does not need their answers is made while they train."""
         plan, call, nodes = opened.plan, self._call(opened, program), opened.cohort.nodes.items()
-        drawn = self._aside.do(lambda: DrawnNoise(plan, self.noise(plan.round), self.noise))
-        seen = self._aside.do(lambda: self.book.crowds.commitment(opened.cohort))
         calls = {node: wire.encode_signed(replace(call, devices=names), self.key) for node, names in nodes}
         self.book.settle()  # the reservation, before the first message
+        drawn = self._aside.do(lambda: DrawnNoise(plan, self.noise(plan.round), self.noise), HEAD_START)
+        seen = self._aside.do(lambda: self.book.crowds.commitment(opened.cohort), HEAD_START)
         for node, message in self._exchange(grid, wire.ANSWER_ACTION, calls):
             try:
                 if not isinstance(message, wire.BlindSum):

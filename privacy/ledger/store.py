@@ -8,7 +8,7 @@ have the checkpoint written meanwhile (`settled=False`), and `settle` before the
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from io import FileIO
 from pathlib import Path
@@ -147,19 +147,30 @@ class Ledger:
         """Hashes of all entries, for `View.advance_by_leaves`."""
         return tuple(map(self._tree.leaf, range(self.size)))
 
-    def append(self, body: Body, time: int, *, settled: bool = True) -> Receipt:
+    def append(
+        self, body: Body, time: int, *, settled: bool = True, after: Callable[[], object] = lambda: None
+    ) -> Receipt:
         """Add one entry; it is on disk, under a signed checkpoint, when this returns.
 
         Args:
             time: Unix seconds, not before the last entry's.
             settled: False: it is on disk when this returns, and its checkpoint is on the way; see `settle`.
+            after: waits for what must be on disk before the entry is: called when the line is made, before it is
+                written. What it raises is raised, and nothing was written.
 
         Raises:
             as `append_all`.
         """
-        return self.append_all([body], time, settled=settled)[0]
+        return self.append_all([body], time, settled=settled, after=after)[0]
 
-    def append_all(self, bodies: Sequence[Body], time: int, *, settled: bool = True) -> tuple[Receipt, ...]:
+    def append_all(
+        self,
+        bodies: Sequence[Body],
+        time: int,
+        *,
+        settled: bool = True,
+        after: Callable[[], object] = lambda: None,
+    ) -> tuple[Receipt, ...]:
         """Add entries together, with one checkpoint.
 
         If the process dies meanwhile, the first of them may be found when the ledger is opened again, and not
@@ -180,6 +191,7 @@ class Ledger:
             for index, body in enumerate(bodies, start=self.size)
         ]
         receipts = tuple(receipt_for(entry, line) for entry, line in signed)
+        after()
         try:
             write_all(self._file, b"".join(line + b"\n" for _, line in signed))
             os.fsync(self._file.fileno())
