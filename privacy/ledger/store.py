@@ -155,8 +155,8 @@ class Ledger:
         Args:
             time: Unix seconds, not before the last entry's.
             settled: False: it is on disk when this returns, and its checkpoint is on the way; see `settle`.
-            after: waits for what must be on disk before the entry is: called when the line is made, before it is
-                written. What it raises is raised, and nothing was written.
+            after: called when the line is made, before it is written: waits for what must be on disk before it. What
+                it raises is raised, and nothing was written.
 
         Raises:
             as `append_all`.
@@ -164,12 +164,7 @@ class Ledger:
         return self.append_all([body], time, settled=settled, after=after)[0]
 
     def append_all(
-        self,
-        bodies: Sequence[Body],
-        time: int,
-        *,
-        settled: bool = True,
-        after: Callable[[], object] = lambda: None,
+        self, bodies: Sequence[Body], time: int, *, settled: bool = True, after: Callable[[], object] = lambda: None
     ) -> tuple[Receipt, ...]:
         """Add entries together, with one checkpoint.
 

@@ -16,6 +16,7 @@ from backrow.privacy.ledger.parts import Stamp
 from backrow.privacy.ledger.signed_entry import decode_entry
 from backrow.privacy.ledger.verification import log_key, verify_files
 from backrow.privacy.randomness import SeededRandom
+from backrow.privacy.wire import IntArray
 from backrow.server.app import make_server_app
 from backrow.server.archive import Archive
 from backrow.server.book import Book
@@ -95,4 +96,34 @@ def test_whenever_a_cohort_is_asked_its_reservation_is_on_disk_under_a_checkpoin
         assert kinds == [*beginning, *["reserve", "release"] * number, "reserve"]
         assert size == len(kinds)
     assert at_the_end == ([*beginning, *["reserve", "release"] * len(asked)], len(beginning) + 2 * len(asked))
+    verify_files(read_files(tmp_path), KEY.public)
+
+
+def test_a_release_is_never_in_the_ledger_before_its_values_are_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept, seen = Archive.keep, []
+
+    def slowly(archive: Archive, number: int, noisy: IntArray) -> None:
+        time.sleep(0.1)  # the entry is made meanwhile
+        seen.append([decode_entry(line).kind for line in read_files(tmp_path).lines].count("release"))
+        kept(archive, number, noisy)
+
+    monkeypatch.setattr(Archive, "keep", slowly)
+    run(tmp_path)
+    assert seen == list(range(len(seen)))
+    assert len(seen) > ROUNDS
+
+
+def test_values_that_the_disk_refuses_leave_no_entry_that_speaks_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(archive: Archive, number: int, noisy: IntArray) -> None:
+        raise OSError(28, "no space left on device")
+
+    monkeypatch.setattr(Archive, "keep", refused)
+    with pytest.raises(OSError, match="no space left"):
+        run(tmp_path)
+    kinds = [decode_entry(line).kind for line in read_files(tmp_path).lines]
+    assert kinds == ["policy", "schedule", "enrolment", "opt-outs", "reserve"]
     verify_files(read_files(tmp_path), KEY.public)
