@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from machine import no_options
+
 from backrow.privacy.accounting.calibration import RESERVED_COORDINATES, epsilon_of, noise_multipliers
 from backrow.privacy.accounting.pld import pld_epsilon
 from backrow.privacy.accounting.rdp import rdp_epsilon
@@ -92,4 +94,5 @@ check of it, computed anew for a schedule that was never asked about, and rememb
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     main()

@@ -3,6 +3,7 @@
 Run: python benchmarks/audit.py
 """
 
+import argparse
 import resource
 import subprocess
 import sys
@@ -38,8 +39,11 @@ def verify_alone(run: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        verify_alone(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path, help="verify this run alone")
+    asked = parser.parse_args()
+    if asked.run:
+        verify_alone(asked.run)
     else:
         print("| ledger | file | entries | time | processor | peak memory |\n|---|---|---|---|---|---|")
         measure("1,000 rounds", 1_000, 64)

@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import scipy.sparse as sparse
+from machine import no_options
 
 from backrow.privacy.accounting.calibration import noise_multipliers
 from backrow.privacy.correlated import Correlation, next_noise
@@ -260,4 +261,5 @@ def plot(plotted: dict[str, list[float]]) -> None:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     main()

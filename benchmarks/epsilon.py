@@ -17,6 +17,7 @@ from itertools import product
 
 import mpmath
 import numpy as np
+from machine import no_options
 
 from backrow.privacy.accounting.calibration import RESERVED_COORDINATES, epsilon_of
 from backrow.privacy.accounting.pld import pld_epsilon
@@ -93,4 +94,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     main()

@@ -14,6 +14,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from machine import no_options
+
 from backrow.client.ledger_watch import check_ledger
 from backrow.client.policy import DevicePolicy
 from backrow.client.spending import Spending
@@ -127,4 +129,5 @@ before, medians of {TRIES} decisions; asked: less than 50 ms each
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     main()

@@ -9,7 +9,7 @@ import statistics
 import time
 from pathlib import Path
 
-from machine import processor
+from machine import no_options, processor
 
 from backrow.privacy import discrete_gaussian
 from backrow.privacy.discrete_gaussian import DiscreteGaussian
@@ -102,4 +102,5 @@ def build(scale: float) -> tuple[float, int]:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     main()

@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from machine import no_options
+
 RESULTS = Path(__file__).parent / "results"
 BARE = "import numpy, cryptography"
 ALONE = "import numpy, cryptography.hazmat.primitives.ciphers.aead"
@@ -62,4 +64,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    no_options(__doc__)
     main()
