@@ -187,7 +187,7 @@ def print_plan(found: "Plan") -> None:
         say(f"\n{part.title}", "bold")
         show(part.head, [line.cells for line in part.lines])
         say(part.foot, "dim")
-    say(f"\n{found.dataset}, {found.population:,} real devices, re-scaled: a forecast, and no claim")
+    say(f"\n{found.dataset}, {found.population:,} {found.kind} devices, re-scaled: a forecast, and no claim")
     for figure in content.figures:
         say(f"HR@10 {rate(found.target)}: {figure.value} {figure.words} (delta {found.delta:g}, unit device, zero-out)")
 
@@ -208,7 +208,8 @@ def compare(
     from backrow.simulations.study.compare import compare_runs
     from backrow.simulations.study.pages_pair import compare_content
 
-    found = compare_runs(first, second, resamples=resamples)
+    with console.progress() as observe:
+        found = compare_runs(first, second, resamples=resamples, observe=observe)
     if out is not None:
         write_page(out, compare_content(found))
     if json:

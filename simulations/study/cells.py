@@ -123,7 +123,7 @@ def _of_fewer(scenario: Scenario, prepared: Prepared, devices: int, folder: Path
     trained = finish_model(scenario, fewer, committed, folder, ignore, model="backrow").trained
     public = PublicModel.from_bundle(open_bundle(folder / "bundle", coordinator_key(scenario.seed).public))
     rows = evaluated_rows(
-        scenario, prepared, model_scorer(public, prepared.population),
+        scenario, prepared, model_scorer(public, prepared.population, prepared.sample),
         model="backrow", trainer=committed.settings.trainer, claim=trained.spent, target=scenario.privacy.epsilon,
         bytes_up=sum(report.bytes_up for report in trained.outcome.reports), seconds=trained.seconds,
     )  # fmt: skip

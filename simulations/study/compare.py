@@ -17,6 +17,7 @@ from backrow.privacy.errors import DataError, ScenarioError
 from backrow.simulations.evaluation import model_scorer
 from backrow.simulations.metrics import LIST, evaluate
 from backrow.simulations.pipeline import Prepared
+from backrow.simulations.progress import Observer, Progress, ignore
 from backrow.simulations.results import Results, Row
 from backrow.simulations.scenario import Scenario
 from backrow.simulations.scenario_file import load_scenario
@@ -89,7 +90,9 @@ class _Run:
         return next((row for row in self.results.under(protocol) if row.model == "backrow"), None)
 
 
-def compare_runs(first: Path, second: Path, *, resamples: int = RESAMPLES, seed: int = SEED) -> Comparison:
+def compare_runs(
+    first: Path, second: Path, *, resamples: int = RESAMPLES, seed: int = SEED, observe: Observer = ignore
+) -> Comparison:
     """Whether the second run ranks better than the first, over the viewers that both have.
 
     The bootstrap resamples viewers and keeps both models as they are: another seed of the noise would give other
@@ -104,7 +107,7 @@ def compare_runs(first: Path, second: Path, *, resamples: int = RESAMPLES, seed:
         DataError: the data cannot be had, or is no longer what a run was evaluated on.
         BundleError, SignatureError: a model is damaged or not signed by its coordinator.
     """
-    one, two = _read(first), _read(second)
+    one, two = (_read(folder, observe) for folder in (first, second))
     digests = [data_digest(run.prepared.dataset, run.prepared.split) for run in (one, two)]
     if digests[0] != digests[1]:
         raise ScenarioError(
@@ -117,7 +120,8 @@ def compare_runs(first: Path, second: Path, *, resamples: int = RESAMPLES, seed:
         raise ScenarioError(f"{first} and {second} were evaluated under different protocols: nothing to compare")
     figures: list[Figure] = []
     for protocol in shared:
-        ranks = [_ranks(run, protocol) for run in (one, two)]
+        ranks = [_ranks(run, protocol, observe) for run in (one, two)]
+        observe(Progress("stage", f"resampling {len(ranks[0]):,} viewers {resamples:,} times"))
         for name, gains in (("hr@10", _hits), ("ndcg@10", _gains)):
             before, after = gains(ranks[0]), gains(ranks[1])
             difference = paired_bootstrap(after - before, seed, resamples=resamples)
@@ -130,7 +134,8 @@ def compare_runs(first: Path, second: Path, *, resamples: int = RESAMPLES, seed:
     )  # fmt: skip
 
 
-def _read(folder: Path) -> _Run:
+def _read(folder: Path, observe: Observer) -> _Run:
+    observe(Progress("stage", f"opening {folder}"))
     try:
         results = Results.from_json((folder / "results.json").read_bytes())
     except OSError:
@@ -147,8 +152,9 @@ def _about(run: _Run) -> str:
     return f"{results.dataset} (split {results.split}, {results.devices:,} devices, {results.titles:,} titles)"
 
 
-def _ranks(run: _Run, protocol: Protocol) -> FloatArray:
+def _ranks(run: _Run, protocol: Protocol, observe: Observer) -> FloatArray:
     """Of every viewer with a test title, from 0; checked against what the run recorded."""
+    observe(Progress("stage", f"ranking for the viewers of {run.folder} ({protocol})"))
     metrics = evaluate(
         model_scorer(run.model, run.prepared.population, run.prepared.sample), run.prepared.split, protocol
     )

@@ -23,19 +23,19 @@ def plan_content(plan: Plan) -> Content:
     charts = [
         (
             Chart("devices (log scale)", up, curves, ticks, levels),
-            "Re-scaled from the real devices, no private run of so many. Bars: 95 % over seeds.",
+            f"Re-scaled from the {plan.kind} devices, no private run of so many. Bars: 95 % over seeds.",
         )
     ]
     if plan.checks:
-        charts.append((_check_chart(plan, up), "The re-scaling beside real samples: both lines should be one."))
+        charts.append((_check_chart(plan, up), "The re-scaling beside samples that train: both lines should be one."))
     return Content(
         title=f"backrow plan on {plan.dataset}",
         eyebrow=f"plan · {plan.dataset} re-scaled",
         headline=f"How many devices reach HR@10 {rate(plan.target)}",
         terms=f"delta {plan.delta:g} · unit device · adjacency zero-out · every epsilon covers all releases of its run",
         meaning=(
-            f"Real data, re-scaled: {plan.population:,} real devices of {plan.dataset} play more or fewer by having "
-            "the noise of every release scaled. That is a forecast, and no claim about anybody.",
+            f"{plan.kind.capitalize()} data, re-scaled: {plan.population:,} devices of {plan.dataset} play more or fewer "
+            "by having the noise of every release scaled. That is a forecast, and no claim about anybody.",
         ),
         stamp=SIMULATED,
         figures=tuple(
@@ -47,10 +47,10 @@ def plan_content(plan: Plan) -> Content:
             TRUTH,
             OVER_SEEDS,
             "The noise of a release does not grow with the population, and what devices say together does: n devices "
-            "at an epsilon see, against it, N / n times the noise of the real N.",
+            "at an epsilon see, against it, N / n times the noise of the N at hand.",
             "What the re-scaling leaves out: more devices know more of rare titles, and fewer know less; a floor under "
             "popularity of one device's whole answer, which weighs more among few; other tastes. The check shows how "
-            "far that led astray on these data, below the real size; above it nothing can be checked here.",
+            "far that led astray on these data, below the size at hand; above it nothing can be checked here.",
             "Between the points that were run, answers are interpolated in the logarithm of devices or epsilon.",
         ),
         facts=(
@@ -103,7 +103,7 @@ def _plan_table(plan: Plan) -> Table:
         head,
         tuple(lines),
         names=1,
-        foot=f"Bold: as many as there really are. Target: HR@10 {rate(plan.target)}.",
+        foot=f"Bold: as many as there are. Target: HR@10 {rate(plan.target)}.",
         compares=True,
     )
 
@@ -118,7 +118,7 @@ def _epsilon_words(plan: Plan, devices: int) -> str:
 def _check_chart(plan: Plan, up: str) -> Chart:
     ascending = sorted(plan.checks, key=lambda check: check.devices)
     curves = (
-        Curve("real sample", tuple(_dot(check.devices, check.real) for check in ascending)),
+        Curve("sample", tuple(_dot(check.devices, check.real) for check in ascending)),
         Curve("re-scaled", tuple(_dot(check.devices * 1.03, check.predicted) for check in ascending)),
     )
     ticks = tuple((float(check.devices), f"{check.devices:,}") for check in ascending)
@@ -141,10 +141,10 @@ def _check_table(plan: Plan) -> Table:
         for c in plan.checks
     )
     worst = max((abs(check.error) for check in plan.checks), default=0.0)
-    head = ("devices", "HR@10, real sample", "HR@10, re-scaled", "error", "relative")
+    head = ("devices", "HR@10, sample", "HR@10, re-scaled", "error", "relative")
     lead = (
-        f"Devices drawn at random from the real {plan.population:,} train at epsilon {plan.checked:g} by themselves, "
-        "and everybody is asked. Beside it, all of them with the noise of so few."
+        f"Devices drawn at random from the {plan.population:,} train at epsilon {plan.checked:g} by themselves, and "
+        "the viewers of all of them are asked. Beside it, all of them with the noise of so few."
     )
     foot = f"Largest error {worst:.4f}. In brackets: 95 % over seeds."
     return Table("Does re-scaling hold?", lead, head, lines, names=1, foot=foot, compares=False)

@@ -7,7 +7,7 @@ scales with n / N; rounds and step stay those of the epsilon that is asked about
 ground truth, "real data re-scaled", and no private run of n devices.
 
 It keeps what sampling does at N: what fewer devices do not know of a title, and more of them would, is not played. How
-much that matters, `Check` says: it trains on real samples of the population and asks everybody.
+much that matters, `Check` says: it trains on samples of the population and asks whom the whole is asked of.
 """
 
 import math
@@ -22,7 +22,7 @@ from backrow.privacy.errors import ScenarioError
 from backrow.server.defaults import default_steps
 from backrow.simulations.choice import with_trainer
 from backrow.simulations.progress import Observer, ignore
-from backrow.simulations.scenario import Scenario
+from backrow.simulations.scenario import GENERATED, Scenario
 from backrow.simulations.study.cells import Record
 from backrow.simulations.study.grid import Cell, Sizes
 from backrow.simulations.study.intervals import Mean, mean_over_seeds
@@ -76,7 +76,7 @@ class Check:
     Attributes:
         devices: in the sample.
         predicted: by re-scaling.
-        real: trained on the sample, asked of everybody.
+        real: trained on the sample, asked of the same viewers.
     """
 
     devices: int
@@ -115,6 +115,11 @@ class Plan:
     noiseless: float
     target: float
     popularity: float
+
+    @property
+    def kind(self) -> str:
+        """Of the devices that play."""
+        return GENERATED if self.dataset == GENERATED else "real"
 
     @property
     def epsilons(self) -> tuple[float, ...]:
@@ -208,8 +213,6 @@ def run_plan(
     if target is not None and not 0 < target < 1:
         raise ScenarioError(f"a target is a hit rate between 0 and 1, got {target}")
     real = prepared_for(scenario)
-    if real.sample is not None:
-        raise ScenarioError("a plan re-scales a population that is asked as a whole: give one with fewer devices")
     population, titles = len(real.population), len(real.dataset.catalogue.ids)
     scenario, _ = with_trainer(scenario, real.dataset, real.population)
     sizes = sorted(set(devices or [max(2, round(share * population)) for share in SIZES]))
@@ -232,9 +235,7 @@ def run_plan(
     everything = [*(cell for group in [*groups, *predicted, *drawn] for cell in group), *open_, popular]
     found = run_cells(everything, scenario, (), folder, jobs=jobs, observe=observe)
     if found.failed:
-        raise ScenarioError(
-            f"{len(found.failed)} runs of the plan failed, so there is no answer: {found.failed[0].error}"
-        )
+        raise ScenarioError(f"{len(found.failed)} runs of the plan failed, without an answer: {found.failed[0].error}")
     records = iter(found.records)
     qualities = [_quality([next(records) for _ in group]) for group in [*groups, *predicted, *drawn]]
     points, checks = qualities[: len(groups)], qualities[len(groups) :]

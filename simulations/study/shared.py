@@ -90,6 +90,8 @@ def code_version() -> str:
 def subsample(prepared: Prepared, devices: int, seed: int) -> Prepared:
     """So many devices drawn at random, as a population of its own; the catalogue stays.
 
+    Where models are measured on a sample of the whole, they are on those of it that were drawn.
+
     Raises:
         ValueError: more devices than there are, or fewer than two.
     """
@@ -101,18 +103,28 @@ def subsample(prepared: Prepared, devices: int, seed: int) -> Prepared:
     starts, entries = _parts(population.starts, slots)
     passed_starts, passed = _parts(population.passed_starts, slots)
     fewer = replace(
-        population, starts=starts, titles=population.titles[entries], weights=population.weights[entries],
+        population, starts=starts, titles=population.titles[entries], weights=_taken(population.weights, entries),
         recent=population.recent[entries], granted=population.granted[slots], fresh=population.fresh[slots],
         passed_starts=passed_starts, passed=population.passed[passed], opted_out=population.opted_out[slots],
         children=population.children[slots], order=None if population.order is None else population.order[entries],
     )  # fmt: skip
     position = np.full(len(population), -1, dtype=np.int32)
     position[slots] = np.arange(devices, dtype=np.int32)
-    train = split.train.take(position[split.train.user] >= 0)
-    train = replace(train, user=position[train.user])
-    negatives = None if split.negatives is None else split.negatives[slots]
-    kept = Split(split.name, split.titles, train, split.validation[slots], split.test[slots], negatives)
-    return Prepared(prepared.dataset, kept, fewer)
+    everybody = prepared.sample is None
+    viewers = position if prepared.sample is None else position[prepared.sample]
+    rows = np.flatnonzero(viewers >= 0)
+    row = np.full(len(viewers), -1, dtype=np.int32)
+    row[rows] = np.arange(len(rows), dtype=np.int32)
+    train = split.train.take(row[split.train.user] >= 0)
+    train = replace(train, user=row[train.user])
+    negatives = None if split.negatives is None else split.negatives[rows]
+    kept = Split(split.name, split.titles, train, split.validation[rows], split.test[rows], negatives)
+    return Prepared(prepared.dataset, kept, fewer, None if everybody else viewers[rows].astype(np.int64))
+
+
+def _taken(weights: NDArray[np.float64], entries: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Weights of these entries; one that stands for all of them stays one."""
+    return np.broadcast_to(weights[:1], entries.shape) if weights.strides == (0,) else weights[entries]
 
 
 def _parts(starts: NDArray[np.int64], slots: NDArray[np.intp]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,6 +1,7 @@
 """Re-scaling a population, sub-sampling it, and reading answers off a line."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -79,6 +80,28 @@ def test_subsamples_differ_by_seed_and_all_devices_are_the_population() -> None:
     assert subsample(whole, 60, 1).population.titles.tolist() == whole.population.titles.tolist()
     with pytest.raises(ValueError, match="cannot be drawn"):
         subsample(whole, 61, 1)
+
+
+def test_a_subsample_of_a_sampled_population_asks_those_of_the_sample_that_were_drawn() -> None:
+    whole = prepared()
+    asked = np.arange(1, 60, 3)
+    row = np.full(60, -1, dtype=np.int32)
+    row[asked] = np.arange(len(asked))
+    train = whole.split.train.take(row[whole.split.train.user] >= 0)
+    split = replace(
+        whole.split, train=replace(train, user=row[train.user]), test=whole.split.test[asked],
+        validation=whole.split.validation[asked], negatives=None,
+    )  # fmt: skip
+    part = subsample(Prepared(whole.dataset, split, whole.population, asked), 30, seed=3)
+    assert part.sample is not None
+    assert 0 < len(part.sample) == len(part.split.test) < len(asked)
+    people = {tuple(whole.population.history(slot).titles): slot for slot in range(60)}
+    watched = part.split.train.matrix(len(part.sample), part.split.titles)
+    for n, slot in enumerate(part.sample):
+        history = tuple(part.population.history(slot).titles)
+        assert tuple(watched.indices[watched.indptr[n] : watched.indptr[n + 1]]) == history
+        assert people[history] in asked
+        assert part.split.test[n] == whole.split.test[people[history]]
 
 
 def test_data_is_named_by_what_is_learned_and_what_is_asked() -> None:
