@@ -34,8 +34,8 @@ def plan_content(plan: Plan) -> Content:
         headline=f"How many devices reach HR@10 {rate(plan.target)}",
         terms=f"delta {plan.delta:g} · unit device · adjacency zero-out · every epsilon covers all releases of its run",
         meaning=(
-            f"{plan.kind.capitalize()} data, re-scaled: {plan.population:,} devices of {plan.dataset} play more or fewer "
-            "by having the noise of every release scaled. That is a forecast, and no claim about anybody.",
+            f"{plan.kind.capitalize()} data, re-scaled: {plan.population:,} devices of {plan.dataset} play more or "
+            "fewer by having the noise of every release scaled. That is a forecast, and no claim about anybody.",
         ),
         stamp=SIMULATED,
         figures=tuple(
