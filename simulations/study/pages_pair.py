@@ -19,7 +19,7 @@ _SPAN = (0.25, 0.5, 1.0, 2.0, 4.0)
 def compare_content(found: Comparison) -> Content:
     """The page of a comparison."""
     first = found.figures[0]
-    rows = found.rows
+    rows, looked_at = found.rows, len(found.figures)
     ticks = tuple((float(n), f"{NAMES[f.name]}, {f.protocol}") for n, f in enumerate(found.figures))
     dots = tuple(
         Dot(float(n), f.difference.value, f.difference.low, f.difference.high) for n, f in enumerate(found.figures)
@@ -67,8 +67,8 @@ def compare_content(found: Comparison) -> Content:
             TRUTH,
             "Viewers are resampled, both models stay as they are: this says whether these two models differ for viewers"
             " like these, not whether another seed of the noise would give the same. Sweep over seeds for that.",
-            "p: how often a resample of the centred differences is as far from 0 as what was found. Four figures are "
-            "looked at; whoever picks the best of them should ask for less than p = .0125.",
+            f"p: how often a resample of the centred differences is as far from 0 as what was found. Of {looked_at} "
+            f"figures that are looked at, whoever picks the best should ask for less than p = {0.05 / looked_at:g}.",
         ),
         footer="Ranks were computed again from the signed models and checked against what the runs recorded.",
     )  # fmt: skip
