@@ -9,7 +9,7 @@ STAMP := $(VENV)/.stamp
 STAGE := build/stage
 WINGS := client server privacy simulations
 # tests/ and examples/ come with the repository; benchmarks/ as soon as it holds Python.
-SOURCES := $(WINGS) tests $(if $(wildcard benchmarks/*.py),benchmarks) $(if $(wildcard examples/*.py),examples)
+SOURCES := $(WINGS) tests benchmarks docs/notebooks $(if $(wildcard examples/*.py),examples)
 
 # Nothing leaves: both libraries send usage statistics unless told not to before they are imported.
 export FLWR_TELEMETRY_ENABLED := 0
