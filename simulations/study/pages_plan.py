@@ -134,8 +134,8 @@ def _check_table(plan: Plan) -> Table:
                 f"{c.devices:,}",
                 _with(c.real),
                 _with(c.predicted),
-                f"{c.error:+.4f}",
-                f"{c.error / c.real.value:+.0%}".replace("%", " %"),
+                f"{round(c.error, 4) + 0.0:+.4f}",
+                f"{round(c.error / c.real.value, 2) + 0.0:+.0%}".replace("%", " %"),
             )
         )
         for c in plan.checks
