@@ -152,9 +152,9 @@ def chance(parts: FloatArray, level: float) -> float:
         return 0.0
     relative = parts[parts > _NO_PART * largest] / largest
     group = np.floor(-np.log(relative) / math.log(_GROUPED)).astype(np.intp)
-    many = np.bincount(group)
-    size = np.sqrt(np.bincount(group, relative**2)[many > 0] / many[many > 0])
-    many = many[many > 0].astype(np.float64)
+    members = np.bincount(group)
+    many: FloatArray = members[members > 0].astype(np.float64)
+    size = np.sqrt(np.bincount(group, relative**2)[members > 0] / many)
     low, high = 0.0, 0.5
     point = min(math.sqrt(-math.log(level) / float(many @ size**2)), 0.45)
     for _ in range(_STEPS):
