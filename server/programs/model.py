@@ -129,7 +129,7 @@ class ModelProgram:
             case "prior":
                 return None
             case "sequence":
-                return SequenceProgram.start(self.metadata, self.counts)
+                return SequenceProgram.start(self.metadata, self.counts, settings.population)
             case "subspace":
                 return SubspaceProgram.start(self._prior(), popular_direction(self.counts))
             case "gradient" | "opacus" | "opacus-event":

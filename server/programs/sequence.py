@@ -44,17 +44,20 @@ class SequenceProgram:
         counts: expected true counts, shape (titles,), > 0.
         embeddings: W of every round released so far.
         followers: R of each, shape (titles, `COLUMNS`), per unit of probability.
+        devices: enrolled, a public number; 0: unknown (`shrunk`).
     """
 
     metadata: FloatArray
     counts: FloatArray
     embeddings: tuple[FloatArray, ...] = ()
     followers: tuple[FloatArray, ...] = ()
+    devices: int = 0
 
     @classmethod
-    def start(cls, metadata: FloatArray, counts: Answer) -> "SequenceProgram":
-        """Args: metadata: as `crossed_factors` makes it; counts: the popularity release."""
-        return cls(metadata, expected_counts(counts.values[:, 0], counts.noise_scale, metadata))
+    def start(cls, metadata: FloatArray, counts: Answer, devices: int = 0) -> "SequenceProgram":
+        """Args: metadata: as `crossed_factors` makes it; counts: the popularity release; devices: enrolled."""
+        seen = expected_counts(counts.values[:, 0], counts.noise_scale, metadata)
+        return cls(metadata, seen, devices=devices)
 
     def schema(self) -> QuerySchema:
         return QuerySchema(Query.SEQUENCE, self.metadata.shape[0], self.metadata.shape[1], CLIP_NORM)
@@ -69,7 +72,9 @@ class SequenceProgram:
             return self
         embedding = self._next_embedding()
         alike = ALIKE if self.told and not self.followers else 0.0
-        found = followers_of(answer.values, answer.noise_scale, self.counts, embedding, self.metadata, alike)
+        found = followers_of(
+            answer.values, answer.noise_scale, self.counts, embedding, self.metadata, alike, self.devices
+        )
         return replace(self, embeddings=(*self.embeddings, embedding), followers=(*self.followers, found))
 
     def item_factors(self) -> FloatArray:
@@ -129,6 +134,7 @@ def followers_of(
     embedding: FloatArray,
     metadata: FloatArray,
     alike: float = 0.0,
+    devices: int = 0,
 ) -> FloatArray:
     """R of one noisy sum, per unit of probability, shape (titles, columns of `embedding`).
 
@@ -138,6 +144,7 @@ def followers_of(
         embedding: W, that contexts were made of.
         metadata: what an estimate is shrunk towards.
         alike: how much more, before anything is seen, titles are watched after those with the same W (`Guess.mean`).
+        devices: as `shrunk`.
     """
     share = counts / counts.sum()
     moments = _moments(embedding, share)
@@ -146,7 +153,7 @@ def followers_of(
     scale = np.maximum(scale, max(LEAST_MOMENT * scale.max(), 1e-12))
     described = _centred(metadata, share)[:, :DESCRIBED]
     guess = Guess(share[:, None] * (embedding @ turn) / math.sqrt(length), alike, ALIKE_DEVIATION)
-    return np.asarray(shrunk(sums @ turn, scale, share, described, noise_scale, guess) @ turn.T)
+    return np.asarray(shrunk(sums @ turn, scale, share, described, noise_scale, guess, devices) @ turn.T)
 
 
 def crossed_factors(features: FloatArray) -> FloatArray:

@@ -128,6 +128,14 @@ def test_features_that_say_nothing_of_counts_do_next_to_nothing() -> None:
     np.testing.assert_allclose(constant, alone)
 
 
+def test_what_few_people_happened_to_do_is_not_taken_for_what_follows_what() -> None:
+    share = np.full(100, 0.01)
+    sums, scale = RNG.normal(size=(100, 4)) * np.sqrt(2_000 * 0.01 / 4), np.full(4, 2_500.0)
+    described = np.zeros((100, 0))
+    assert np.any(shrunk(sums, scale, share, described, 0.1))
+    assert not np.any(shrunk(sums, scale, share, described, 0.1, devices=2_000))
+
+
 @pytest.mark.parametrize("noise", [3.0, 300.0, 3e6])
 def test_a_guess_is_believed_as_far_as_the_sums_do_not_contradict_it(noise: float) -> None:
     share = RNG.gamma(0.5, 1, 2000)
@@ -139,14 +147,14 @@ def test_a_guess_is_believed_as_far_as_the_sums_do_not_contradict_it(noise: floa
     assert factor == pytest.approx(2 if noise < 1000 else 5, rel=0.1)
 
 
-def test_noise_alone_mostly_leaves_what_metadata_says() -> None:
+def test_noise_alone_leaves_what_metadata_says() -> None:
     left = 0
     for seed in range(40):
         state, noise = program(), np.random.default_rng(seed).normal(scale=1e4, size=(TITLES, COLUMNS))
         learned = state.absorb(Answer(noise, 1e4, 1.0)).item_factors()
         embedding = state.ask().tensors["embedding"] * state.counts[:, None]
         left += bool(np.corrcoef(learned.ravel(), embedding.ravel())[0, 1] > 0.99)
-    assert left >= 20  # in the others one of 64 moments was taken for a finding
+    assert left >= 36  # of 40; in one of twenty something is found (tests/statistical/test_noise_alone.py)
 
 
 @pytest.mark.parametrize("features", [FEATURES, np.zeros((TITLES, 0))])
