@@ -3,7 +3,7 @@
 from dataclasses import fields, replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backrow.privacy.errors import MalformedMessageError
@@ -40,12 +40,18 @@ def test_a_session_comes_back_equal(run_id: str, number: int, question: bytes) -
 
 
 @given(st.integers(0, 500), st.binary(max_size=8))
-def test_bytes_of_no_session_are_refused_by_name(cut: int, more: bytes) -> None:
+@example(168, b"\x00")  # a share of drop-outs that differs in its last bit
+def test_changed_bytes_are_refused_by_name_or_are_all_of_another_session(cut: int, more: bytes) -> None:
     data = SESSION.encode()
     changed = data[:cut] + more
-    if changed != data:
-        with pytest.raises(MalformedMessageError):
-            Session.decode(changed)
+    if changed == data:
+        return
+    try:
+        other = Session.decode(changed)
+    except MalformedMessageError:
+        return
+    assert other != SESSION
+    assert other.encode() == changed
 
 
 @pytest.mark.parametrize(
