@@ -91,6 +91,7 @@ def measure(one: World, many: World, run: int, told: argparse.Namespace, place: 
     compare("kernel", kernel, cohort)
     whole = rounds(one, cohort, 9)
     compare("whole", whole, cohort, kernel)
+    compare("both", rounds(one, cohort, 9, 2), cohort)
     sampler, entries = IntegerGaussian(2.0**24), one.factors.size + 4096
     began = time.process_time()
     for _ in range(9):
@@ -106,7 +107,7 @@ def measure(one: World, many: World, run: int, told: argparse.Namespace, place: 
         rates = peer(python if run >= 0 else None, place / script, *words, str(cohort))
         for rate, kind in zip(rates, ("", " cpu"), strict=True):
             row[name + kind] = rate
-            for ours in ("whole", "plain"):
+            for ours in ("whole", "both", "plain"):
                 mine = row[ours + kind]
                 row[f"{ours} over {name}{kind}"] = None if rate is None or mine is None else mine / rate
     return row
@@ -145,7 +146,8 @@ clipped ({clipped} of 256), the same bits for one worker and two.
 | pfl 0.6.0, clients per second | {both("pfl", 0)} | |
 | FedJAX 0.0.17, clients per second | {both("fedjax", 0)} | |
 | over pfl | {both("whole over pfl")} | 60 |
-| over FedJAX | {both("whole over fedjax")} | 25 |
+| over FedJAX, which uses both cores | {both("whole over fedjax")} | 25 |
+| two workers of the same process, over FedJAX | {both("both over fedjax")} | |
 | bare kernel, clients per second | {both("kernel", 0)} | |
 | whole round over bare kernel, cohort 1,000 | {both("whole over kernel", 2)} | 1.3 |
 | the same, cohort 10,000 (population repeated ten times) | {both("large over kernel", 2)} | |
