@@ -186,9 +186,19 @@ class ChangingEdge:
         return self.at(message.round if isinstance(message, SecureCall) else 1, False).secure(call, memory)
 
 
+@lru_cache(maxsize=2)
+def _mapped(folder: Path, written: int) -> Population:
+    """A population, mapped once for all edges of this process.
+
+    Args:
+        written: when; a file that was written anew is opened anew.
+    """
+    return Population.open(folder)
+
+
 @lru_cache(maxsize=16)
 def _open(opener: EdgeOpener, partition: int, partitions: int, number: int, answers: bool = False) -> Edge:
-    population = Population.open(opener.folder)
+    population = _mapped(opener.folder, (opener.folder / f"{_ARRAYS[0]}.npy").stat().st_mtime_ns)
     owners, changes = population.owners, opener.changes
     present = consents_at(owners, opener.seed, changes, number)
     present = present & in_reach(len(present), opener.seed, changes, number)

@@ -17,6 +17,8 @@ from backrow.simulations.scenario import Scenario
 Table = dict[str, Any]
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_SHORT_NUMBER = re.compile(r"[+-]?(\.\d+|\d+\.)([eE][+-]?\d+)?")
+"""What everybody but TOML takes for a number."""
 _BARE_WORD = re.compile(r"[^\s\"'\[\]{},]+")
 _TYPES = {
     "int_type": "a whole number",
@@ -115,17 +117,19 @@ def _apply(override: str, table: Table) -> str:
 
 
 def parse_value(said: str, text: str) -> object:
-    """A TOML value, or a bare word as text.
+    """A TOML value, a number such as .5, or a bare word as text.
 
     Args:
         said: names the source in the refusal.
 
     Raises:
-        ScenarioError: it is neither.
+        ScenarioError: it is none of them.
     """
     try:
         parsed = tomllib.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
+        if _SHORT_NUMBER.fullmatch(text):
+            return float(text)
         if _BARE_WORD.fullmatch(text):
             return text
         raise ScenarioError(f"{said}: {text!r} is no TOML value; put text in quotes") from None

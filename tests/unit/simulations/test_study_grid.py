@@ -16,6 +16,7 @@ BASE = Scenario.model_validate({"seed": 7, "data": {"name": "ml-100k"}})
 def test_values_are_read_as_in_a_scenario_file() -> None:
     assert parse_axis("privacy.epsilon=1,2.5,none") == Axis("privacy.epsilon", (1, 2.5, "none"))
     assert parse_axis("trainer=gradient, subspace") == Axis("trainer", ("gradient", "subspace"))
+    assert parse_axis("privacy.epsilon=.5, 1.,2.e1") == Axis("privacy.epsilon", (0.5, 1.0, 20.0))
     assert parse_axis('trainer="gradient"') == Axis("trainer", ("gradient",))
 
 
