@@ -24,8 +24,6 @@ class Aside:
         Args:
             head_start: seconds that the user's own work goes first; less if the result is waited for before.
         """
-        if not head_start:
-            return self._threads.submit(work).result
         wanted = Event()
 
         def later() -> Result:

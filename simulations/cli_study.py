@@ -120,7 +120,8 @@ def plan(
     scenario: Scenario,
     epsilon: Annotated[str, typer.Option(metavar="LIST", help="Epsilons to ask about.")] = "1,3,8",
     devices: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Devices to ask about. [default: 1/4, 1/2, 1, 4 times the real]")
+        str | None,
+        typer.Option(metavar="LIST", help="Devices to ask about. [default: 1/4, 1/2, 1, 4 times what is there]"),
     ] = None,
     target: Annotated[
         float | None, typer.Option(help="HR@10 to reach. [default: 95 % of what it is without noise]")
@@ -136,8 +137,8 @@ def plan(
 ) -> None:
     """Say how many devices an epsilon needs, and which epsilon so many devices allow.
 
-    Real data is re-scaled: the real devices play more or fewer by having the noise of every release scaled. It is
-    checked against real samples of them, and the page shows the error. A forecast, and no claim.
+    The devices at hand play more or fewer by having the noise of every release scaled. It is checked against samples of
+    them that train by themselves, and the page shows the error. A forecast, and no claim.
     """
     from backrow.simulations import console
     from backrow.simulations.report.study import write_page

@@ -15,12 +15,13 @@ from backrow.privacy.errors import CohortError, NonFiniteUpdateError
 from backrow.privacy.plan import Aggregation, Noise
 from backrow.privacy.quantise import Rounding
 from backrow.privacy.randomness import SeededRandom
+from backrow.simulations.consents import Changes
 from backrow.simulations.engine import compute, plain, plain_sgd
 from backrow.simulations.engine.compute import Draws, add_answers, whole_cohorts
-from backrow.simulations.engine.edge import slots_of
+from backrow.simulations.engine.edge import PopulationEdge, slots_of
 from backrow.simulations.engine.shard import LARGEST_BLOCK, Shard, block_size, split
 from backrow.simulations.pipeline import prepare
-from backrow.simulations.population import EdgeOpener, Population, device_name
+from backrow.simulations.population import ChangingEdge, EdgeOpener, Population, device_name
 from backrow.simulations.scenario import Scenario
 from tests.engine_worlds import KEY, SEED, asked, generated, integers, one_by_one, question, random, whole
 
@@ -97,6 +98,26 @@ def test_nodes_that_share_the_devices_add_up_to_the_same_bits(trainer: str, tmp_
         sums.append(sum(reply.values for reply in replies))
     assert np.array_equal(sums[0], sums[1])
     assert np.array_equal(sums[0], sums[2])
+
+
+def test_histories_are_mapped_once_however_often_devices_come_and_go_and_anew_if_they_were_written_anew(
+    tmp_path: Path,
+) -> None:
+    folder, changes = tmp_path / "population", Changes(offline=0.3)
+    WORLD.write(folder)
+
+    def titles(number: int, seed: int = SEED) -> np.ndarray:
+        edge = EdgeOpener(folder, seed, KEY.public, workers=1, changes=changes)(0, 1)
+        assert isinstance(edge, ChangingEdge)
+        now = edge.at(number, False)
+        assert isinstance(now, PopulationEdge)
+        return now.population.titles
+
+    assert np.shares_memory(titles(1), titles(2))
+    for file in folder.iterdir():
+        file.rename(file.with_suffix(".old"))
+        file.write_bytes(file.with_suffix(".old").read_bytes())
+    assert not np.shares_memory(titles(1), titles(1, SEED + 1))
 
 
 @pytest.mark.parametrize("trainer", TRAINERS)
